@@ -1,0 +1,64 @@
+# Remote Flame: everything runs in .venv, which is brought up to date when pyproject.toml or the kernelspec changes.
+#   make PYTHON=python3.12    uses another Python than python3
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+SPEC   := $(wildcard kernelspec/*)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo lab test check format bench coverage clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: $(VENV)/demo.stamp  ## run notebooks/quickstart.ipynb under the Remote Flame kernel and show what it gave
+	$(BIN)/python notebooks/run_demo.py
+
+lab: $(VENV)/demo.stamp  ## open JupyterLab with the notebooks
+	$(BIN)/jupyter lab --ServerApp.root_dir=notebooks
+
+# Whole files to each worker: fixtures of a module are made once, and tests that build on each other stay in order.
+test: $(VENV)/dev.stamp  ## run every test (ARGS="tests/browser -k plot" picks some)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+check: $(VENV)/dev.stamp  ## lint, formatting, types and import contracts
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/dev.stamp  ## mend what ruff can mend
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(VENV)/demo.stamp  ## print the table of benchmarks
+	$(BIN)/python benchmarks/bench.py
+
+coverage: $(VENV)/dev.stamp  ## run every test and report what they reach
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+clean:  ## remove the environment and all that was made
+	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache
+	rm -rf .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Dependency groups need pip 25.1, newer than the one that Python 3.11 brings along.
+$(VENV)/venv.stamp: pyproject.toml $(SPEC)
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Remote Flame needs Python 3.11 or newer, and \
+	$(PYTHON) is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@touch $@
+
+$(VENV)/demo.stamp: $(VENV)/venv.stamp
+	$(BIN)/python -m pip install --quiet --editable . --group demo
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/venv.stamp
+	$(BIN)/python -m pip install --quiet --editable . --group demo --group test --group lint
+	@touch $@

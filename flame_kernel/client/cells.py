@@ -1,0 +1,191 @@
+"""Cells: code that runs on a session's main thread as a notebook's cells do, with everything they show."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from flame_kernel.client.display import Display
+from flame_kernel.errors import FlameError
+from flame_kernel.protocol.jupyter import Channel, Envelope, compose
+from flame_kernel.protocol.replies import ReplyMatcher
+
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """What a cell gave.
+
+    Attributes:
+        outputs: Its outputs, as nbformat 4 writes them: streams, display data, the result, the error.
+        value: The value of its last expression, where it can cross by value and is not too large.
+        note: Why ``value`` is missing although there was one; empty otherwise.
+        error: The exception it raised, if any: its own type where that loads here.
+        execution_count: The session's count of executed cells.
+    """
+
+    outputs: list[dict[str, Any]]
+    value: Any = None
+    note: str = ""
+    error: BaseException | None = None
+    execution_count: int | None = None
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """The rich display of the last expression's value: MIME types to data; ``None`` when there was none."""
+        for output in self.outputs:
+            if output["output_type"] == "execute_result":
+                data: dict[str, Any] = output["data"]
+                return data
+        return None
+
+
+@dataclass
+class Cell:
+    """A cell that runs: what has come of it so far.
+
+    Attributes:
+        request: The message that started it.
+        arrived: What the kernel said about it and nobody has looked at yet; an error ends it.
+        outputs: Its outputs so far.
+    """
+
+    request: Envelope
+    arrived: queue.SimpleQueue[tuple[Channel, Envelope] | FlameError] = field(default_factory=queue.SimpleQueue)
+    outputs: list[dict[str, Any]] = field(default_factory=list)
+    reply: dict[str, Any] | None = None
+    idle: bool = False
+    clear_pending: bool = False
+
+    @property
+    def done(self) -> bool:
+        """Whether reply and idle status are both there."""
+        return self.reply is not None and self.idle
+
+
+def request_for(code: str, silent: bool, store_history: bool) -> Envelope:
+    """Return the message that runs a cell.
+
+    Args:
+        code: The cell.
+        silent: Whether it's hidden from history and displays.
+        store_history: Whether it counts and is kept in the session's history.
+    """
+    content = {
+        "code": code,
+        "silent": silent,
+        "store_history": store_history,
+        "user_expressions": {},
+        "allow_stdin": True,
+        "stop_on_error": False,
+    }
+    # The metadata asks the worker to keep value and exception until they are fetched.
+    return compose("execute_request", content, session="flame-client", metadata={"flame": True})
+
+
+class Cells:
+    """The cells of one client that run now."""
+
+    def __init__(self) -> None:
+        self._running: ReplyMatcher[Cell] = ReplyMatcher()
+
+    def begin(self, cell: Cell) -> str:
+        """Take note of a cell that is about to be sent; returns its id."""
+        msg_id = cell.request.header().msg_id
+        self._running.expect(msg_id, cell)
+        return msg_id
+
+    def end(self, msg_id: str) -> None:
+        """Forget a cell."""
+        self._running.take(msg_id)
+
+    def on_jupyter(self, channel: Channel, envelope: Envelope) -> None:
+        """Take what the kernel says, if it's about a cell of ours."""
+        parent = envelope.parent()
+        cell = None if parent is None else self._running.find(parent.msg_id)
+        if cell is not None:
+            cell.arrived.put((channel, envelope))
+
+    def fail(self, error: FlameError) -> None:
+        """End all cells: nothing more will come."""
+        self._running.drop_all(lambda cell: cell.arrived.put(error))
+
+
+def follow(
+    cell: Cell, display: Display, answer: Callable[[Envelope, str], None], take: Callable[[], Any], show_result: bool
+) -> None:
+    """Follow a cell to its end, showing what comes.
+
+    Args:
+        cell: The cell.
+        display: What shows its outputs.
+        answer: Called with an input request and the user's text.
+        take: Returns what arrived next.
+        show_result: Whether the last expression's value is shown as well.
+
+    Raises:
+        FlameError: The link or the session ended.
+    """
+    while not cell.done:
+        arrived = take()
+        if isinstance(arrived, FlameError):
+            raise arrived
+        channel, envelope = arrived
+        content = envelope.content()
+        if channel is Channel.SHELL:
+            cell.reply = content
+        elif channel is Channel.STDIN:
+            answer(envelope, display.ask(content.get("prompt", ""), bool(content.get("password"))))
+        elif channel is Channel.IOPUB:
+            _output(cell, display, envelope.header().msg_type, content, show_result)
+
+
+def _output(cell: Cell, display: Display, kind: str, content: dict[str, Any], show_result: bool) -> None:
+    if kind == "status":
+        cell.idle = content.get("execution_state") == "idle"
+        return
+    if kind == "clear_output":
+        cell.clear_pending = bool(content.get("wait"))
+        if not cell.clear_pending:
+            cell.outputs.clear()
+        display.clear(cell.clear_pending)
+        return
+    if kind not in ("stream", "display_data", "update_display_data", "execute_result", "error"):
+        return
+    if cell.clear_pending and kind != "update_display_data":
+        cell.outputs.clear()
+        cell.clear_pending = False
+    if kind == "stream":
+        _append_stream(cell.outputs, content)
+        display.stream(content["name"], content["text"])
+    elif kind == "update_display_data":
+        _update(cell.outputs, content)
+        display.data(content, update=True)
+    elif kind == "error":
+        cell.outputs.append({"output_type": "error", **content})
+    else:
+        output = {"output_type": kind, "data": content["data"], "metadata": content.get("metadata", {})}
+        if kind == "execute_result":
+            output["execution_count"] = content.get("execution_count")
+        if "display_id" in content.get("transient", {}):
+            output["transient"] = content["transient"]
+        cell.outputs.append(output)
+        if kind == "display_data" or show_result:
+            display.data(content, update=False)
+
+
+def _append_stream(outputs: list[dict[str, Any]], content: dict[str, Any]) -> None:
+    last = outputs[-1] if outputs else None
+    if last is not None and last["output_type"] == "stream" and last["name"] == content["name"]:
+        last["text"] += content["text"]
+    else:
+        outputs.append({"output_type": "stream", "name": content["name"], "text": content["text"]})
+
+
+def _update(outputs: list[dict[str, Any]], content: dict[str, Any]) -> None:
+    display_id = content.get("transient", {}).get("display_id")
+    for output in outputs:
+        if display_id is not None and output.get("transient", {}).get("display_id") == display_id:
+            output["data"], output["metadata"] = content["data"], content.get("metadata", {})

@@ -1,0 +1,110 @@
+"""From what a user named to an open session: pairing, keys, the embedded server."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+
+import zmq
+
+from flame_kernel.client import embedded
+from flame_kernel.client.enrol import enrol
+from flame_kernel.client.session import SessionClient, SessionEvents
+from flame_kernel.client.target import Address, Embedded, Target, UnixSocket
+from flame_kernel.errors import HostUnknown, KeyRefused
+from flame_kernel.security.folders import Folders, private
+from flame_kernel.security.invites import Invite
+from flame_kernel.security.keys import KeyPair, load_or_create
+from flame_kernel.security.known_hosts import KnownHosts
+from flame_kernel.transport.interface import Endpoint
+
+Attempt = Callable[[Endpoint], Awaitable[tuple[Endpoint, SessionClient]]]
+
+
+class Connector:
+    """Opens sessions on whatever a user names.
+
+    Args:
+        context: The ZeroMQ context.
+        environ: The environment; FLAME_HOME counts.
+        timeout: How long connecting may take, in seconds.
+    """
+
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], environ: Mapping[str, str], timeout: float
+    ) -> None:
+        self._context = context
+        self._folders = Folders.find(environ)
+        self._timeout = timeout
+
+    async def open(self, target: Target, events: SessionEvents, session: str, kernel: str) -> tuple[Endpoint, SessionClient]:
+        """Open a session.
+
+        Args:
+            target: Where.
+            events: Who is told of what befalls the session.
+            session: Its name; empty for a private one.
+            kernel: The kernelspec if it has to be started; empty for the server's default.
+
+        Returns:
+            Where the server is, and the open session.
+
+        Raises:
+            ConnectError: The server can't be reached, or does not let this client in.
+            SessionError: The session can't be had.
+            FlameTimeout: It took too long.
+        """
+
+        async def attempt(endpoint: Endpoint) -> tuple[Endpoint, SessionClient]:
+            client = SessionClient(self._context, endpoint, events, session, kernel)
+            await client.open(self._timeout)
+            return endpoint, client
+
+        if isinstance(target, Embedded):
+            return await self._embedded(attempt)
+        if isinstance(target, UnixSocket):
+            return await attempt(Endpoint(f"ipc://{target.path}", str(target.path)))
+        if isinstance(target, Address):
+            return await attempt(self._known(target))
+        return await self._invited(target, attempt)
+
+    async def _embedded(self, attempt: Attempt) -> tuple[Endpoint, SessionClient]:
+        if not embedded.listens(self._folders):
+            await embedded.start(self._folders, self._timeout)
+        return await attempt(embedded.endpoint(self._folders))
+
+    async def _invited(self, invite: Invite, attempt: Attempt) -> tuple[Endpoint, SessionClient]:
+        known = self._known_hosts()
+        address = Address(invite.host, invite.port)
+        if known.lookup(str(address)) == invite.server_key:
+            # The invite may have been used by this very client, in a notebook that is run again.
+            try:
+                return await attempt(self._known(address))
+            except KeyRefused:
+                pass
+        key = self._own_key()
+        pair = invite.keypair()
+        door = Endpoint(_tcp(address), str(address), invite.server_key, pair.public, pair.secret)
+        await enrol(self._context, door, key, self._timeout)
+        known.pin(str(address), invite.server_key, replace=True)
+        return await attempt(self._known(address))
+
+    def _known(self, address: Address) -> Endpoint:
+        known = self._known_hosts()
+        server_key = known.lookup(str(address))
+        if server_key is None:
+            raise HostUnknown(
+                f"{address} is not known here; pair once with the invite that 'flame-server' or 'flame invite' prints there"
+            )
+        key = self._own_key()
+        return Endpoint(_tcp(address), str(address), server_key, key.public, key.secret, known.path)
+
+    def _known_hosts(self) -> KnownHosts:
+        return KnownHosts(self._folders.config / "known_hosts")
+
+    def _own_key(self) -> KeyPair:
+        return load_or_create(private(self._folders.config) / "client.key", f"client key of {socket.gethostname()}")
+
+
+def _tcp(address: Address) -> str:
+    return f"tcp://{address}"

@@ -1,0 +1,224 @@
+"""Everything behind a :class:`Flame`: a link on a loop of its own, lanes for calls, the cells that run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import zmq
+
+from flame_kernel.client.background import BackgroundLoop
+from flame_kernel.client.cells import Cell, CellResult, Cells, follow, request_for
+from flame_kernel.client.connecting import Connector
+from flame_kernel.client.display import Display, Terminal
+from flame_kernel.client.failures import from_answer, marked
+from flame_kernel.client.lane import Lane, Lanes
+from flame_kernel.client.session import Fate, SessionClient
+from flame_kernel.client.target import Target
+from flame_kernel.errors import FlameError, LinkLost, RemoteError, SessionDied, SessionError, SessionRestarted
+from flame_kernel.protocol import messages
+from flame_kernel.protocol.calls import Operation, Outcome
+from flame_kernel.protocol.jupyter import Channel, Envelope, compose
+from flame_kernel.serialize import load
+from flame_kernel.transport.interface import Endpoint
+
+# A cell's value is fetched unasked up to this size, in bytes; a larger one stays over there.
+VALUE_LIMIT = 10 * 1024 * 1024
+
+
+class Connection:
+    """A session as a script uses it: every method waits for its answer.
+
+    Args:
+        target: Where.
+        session: The session's name; empty for a private one.
+        kernel: The kernelspec if it has to be started; empty for the server's default.
+        plain: Whether only plain data may cross.
+        timeout: How long connecting may take, in seconds.
+        environ: The environment.
+    """
+
+    def __init__(
+        self, target: Target, session: str, kernel: str, plain: bool, timeout: float, environ: Mapping[str, str]
+    ) -> None:
+        self._plain = plain
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._cells = Cells()
+        self._streams = Terminal()
+        self._over: FlameError | None = None
+        self._loop = BackgroundLoop("flame-link")
+        connector = Connector(self._context, environ, timeout)
+        try:
+            opened = self._loop.run(connector.open(target, self, session, kernel))
+        except BaseException:
+            self._loop.close()
+            self._context.destroy(0)
+            raise
+        self.endpoint: Endpoint = opened[0]
+        self._client: SessionClient = opened[1]
+        self._pid = os.getpid()
+        self._lanes = Lanes(lambda: Lane(self._context, self.endpoint, self.welcome.session, plain))
+
+    @property
+    def welcome(self) -> messages.Welcome:
+        """What the server said of the session."""
+        assert self._client.welcome is not None
+        return self._client.welcome
+
+    @property
+    def where(self) -> str:
+        """What to call the place in messages."""
+        return f"{self.endpoint.name}, session {self.welcome.session!r}"
+
+    @property
+    def closed(self) -> bool:
+        """Whether it can't be used any more."""
+        return self._over is not None
+
+    def call(self, operation: Operation, *operands: Any, timeout: float | None = None) -> Any:
+        """Make a call and return its value, or raise its exception.
+
+        Args:
+            operation: What to ask for.
+            operands: With what.
+            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
+        """
+        self._require_open()
+        answer = self._lanes.call(operation, operands, timeout, self._show)
+        if answer.outcome is Outcome.ERROR:
+            raise from_answer(answer, self.where, self._plain)
+        return load(answer.format, answer.parts, self._plain)
+
+    def run(self, code: str, display: Display, show_result: bool, silent: bool, store_history: bool) -> CellResult:
+        """Run a cell and return what it gave; its exception is in the result, not raised.
+
+        Args:
+            code: The cell.
+            display: What shows its outputs while they come.
+            show_result: Whether the last expression's value is shown as well.
+            silent: Whether it's hidden from history and displays.
+            store_history: Whether it counts and is kept in the session's history.
+        """
+        self._require_open()
+        cell = Cell(request_for(code, silent, store_history))
+        msg_id = self._cells.begin(cell)
+        self._loop.call(lambda: self._client.send(Channel.SHELL, cell.request))
+
+        def answer(request: Envelope, text: str) -> None:
+            reply = compose("input_reply", {"value": text}, session="flame-client", parent=request.parts[0])
+            self._loop.call(lambda: self._client.send(Channel.STDIN, reply))
+
+        try:
+            self._follow(cell, display, answer, show_result)
+        finally:
+            self._cells.end(msg_id)
+        return self._outcome(cell, msg_id)
+
+    def interrupt(self) -> None:
+        """Interrupt the session's main thread."""
+        self._require_open()
+        self._loop.run(self._client.interrupt())
+
+    def restart(self) -> None:
+        """Start a new process in place of the session's."""
+        self._require_open()
+        self._loop.run(self._client.restart())
+
+    def end(self) -> None:
+        """End the session and its process, and this connection with it."""
+        self._require_open()
+        self._loop.run(self._client.end())
+        self.close()
+
+    def sessions(self) -> tuple[messages.SessionInfo, ...]:
+        """List the sessions of this key."""
+        self._require_open()
+        return self._loop.run(self._client.sessions())
+
+    def kernels(self) -> tuple[messages.KernelInfo, ...]:
+        """List the host's kernelspecs."""
+        self._require_open()
+        return self._loop.run(self._client.kernels())
+
+    def close(self, leave: bool = True) -> None:
+        """End the connection.
+
+        Args:
+            leave: Whether a private session ends with it.
+        """
+        if os.getpid() != self._pid:
+            return  # a fork's copy: the connection belongs to the process that made it
+        self._finish(LinkLost(f"this connection to {self.endpoint.name} was closed; connect again"))
+        self._lanes.close()
+        if self._loop.alive:
+            self._loop.run(self._shut(leave))
+            self._loop.close()
+            self._context.destroy(1_000)
+
+    async def _shut(self, leave: bool) -> None:
+        self._client.close(leave)
+
+    def on_jupyter(self, channel: Channel, envelope: Envelope) -> None:
+        """The kernel says something."""
+        self._cells.on_jupyter(channel, envelope)
+
+    def on_fate(self, fate: Fate) -> None:
+        """Something befell the session."""
+        if isinstance(fate, messages.Died):
+            self._cells.fail(SessionDied(fate.cause))
+        elif isinstance(fate, messages.Restarted):
+            self._cells.fail(SessionRestarted(f"the session was restarted while the cell ran ({self.where})"))
+        else:
+            self._finish(SessionError(f"the session was closed ({self.where}); connect again"))
+
+    def on_missing(self, count: int) -> None:
+        """Messages are gone; never silently."""
+        self._streams.stream(
+            "stderr", f"[flame] {count} messages from {self.where} are missing: the link was down for too long\n"
+        )
+
+    def on_link(self, up: bool) -> None:
+        """The link was lost, or is there again: what runs goes on, and nothing is lost."""
+
+    def on_ended(self, error: FlameError) -> None:
+        """The link is over."""
+        self._finish(error)
+
+    def _follow(self, cell: Cell, display: Display, answer: Any, show_result: bool) -> None:
+        try:
+            follow(cell, display, answer, cell.arrived.get, show_result)
+        except KeyboardInterrupt:
+            # The remote side gets the interrupt, and its KeyboardInterrupt comes back as the cell's error. A second one here
+            # gives up waiting.
+            self._loop.start(self._client.interrupt())
+            follow(cell, display, answer, cell.arrived.get, show_result)
+
+    def _outcome(self, cell: Cell, msg_id: str) -> CellResult:
+        reply = cell.reply or {}
+        count = reply.get("execution_count")
+        failed = reply.get("status") == "error"
+        has_value = any(output["output_type"] == "execute_result" for output in cell.outputs)
+        value, note, error = None, "", None
+        if (failed or has_value) and self.welcome.calls and not self._plain:
+            note, value, error = self.call(Operation.OUTCOME, msg_id, VALUE_LIMIT)
+        elif has_value:
+            note = "this connection carries no values of cells"
+        if failed:
+            text = "\n".join(reply.get("traceback", ()))
+            error = error or RemoteError(str(reply.get("ename")), str(reply.get("evalue")), text)
+            marked(error, self.where, text)
+        return CellResult(cell.outputs, value, note, error, count)
+
+    def _show(self, stream: Outcome, text: str) -> None:
+        self._streams.stream("stderr" if stream is Outcome.STDERR else "stdout", text)
+
+    def _finish(self, error: FlameError) -> None:
+        if self._over is None:
+            self._over = error
+            self._cells.fail(error)
+
+    def _require_open(self) -> None:
+        if self._over is not None:
+            raise self._over
+

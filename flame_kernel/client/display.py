@@ -1,0 +1,89 @@
+"""Where a cell's outputs are shown while they arrive: in a notebook if there's one, else on the terminal."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from typing import Any, Protocol
+
+
+class Display(Protocol):
+    """Shows outputs."""
+
+    def stream(self, name: str, text: str) -> None:
+        """Show text of stdout or stderr."""
+
+    def data(self, content: dict[str, Any], update: bool) -> None:
+        """Show rich output, or what takes its place."""
+
+    def clear(self, wait: bool) -> None:
+        """Clear what was shown."""
+
+    def ask(self, prompt: str, password: bool) -> str:
+        """Ask the user."""
+
+
+class Terminal:
+    """Shows text on stdout and stderr."""
+
+    def stream(self, name: str, text: str) -> None:
+        """Show text of stdout or stderr."""
+        out = sys.stderr if name == "stderr" else sys.stdout
+        out.write(text)
+        out.flush()
+
+    def data(self, content: dict[str, Any], update: bool) -> None:
+        """Show the plain text that rich output comes with."""
+        text = content.get("data", {}).get("text/plain")
+        if text is not None:
+            self.stream("stdout", f"{text}\n")
+
+    def clear(self, wait: bool) -> None:
+        """Leave what was printed: a terminal has no outputs to clear."""
+
+    def ask(self, prompt: str, password: bool) -> str:
+        """Ask the user."""
+        return getpass.getpass(prompt) if password else input(prompt)
+
+
+class Notebook(Terminal):
+    """Shows rich output through the IPython that this process runs in.
+
+    Args:
+        display: The module ``IPython.display``.
+    """
+
+    def __init__(self, display: Any) -> None:
+        self._display = display
+
+    def data(self, content: dict[str, Any], update: bool) -> None:
+        """Show rich output, or what takes its place."""
+        self._display.publish_display_data(
+            data=content.get("data", {}),
+            metadata=content.get("metadata", {}),
+            transient=content.get("transient", {}),
+            update=update,
+        )
+
+    def clear(self, wait: bool) -> None:
+        """Clear what was shown."""
+        self._display.clear_output(wait)
+
+
+class Silent(Terminal):
+    """Shows nothing; it still asks."""
+
+    def stream(self, name: str, text: str) -> None:
+        """Show nothing."""
+
+    def data(self, content: dict[str, Any], update: bool) -> None:
+        """Show nothing."""
+
+
+def here() -> Display:
+    """Return what shows outputs where this process runs."""
+    # IPython is not imported for this: where it runs it's there already.
+    ipython = sys.modules.get("IPython")
+    if ipython is not None and ipython.get_ipython() is not None and "IPython.display" in sys.modules:
+        return Notebook(sys.modules["IPython.display"])
+    return Terminal()

@@ -1,0 +1,77 @@
+"""The server that a client starts on this machine when it's told of no other: one for each user, on a unix socket."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from flame_kernel.errors import FlameTimeout, ServerUnreachable
+from flame_kernel.security.folders import Folders, private
+from flame_kernel.transport.interface import Endpoint
+
+NAME = "this machine"
+
+
+def endpoint(folders: Folders) -> Endpoint:
+    """Return where the embedded server is."""
+    return Endpoint(f"ipc://{socket_path(folders)}", NAME)
+
+
+def socket_path(folders: Folders) -> Path:
+    """Return the embedded server's socket."""
+    return folders.runtime / "embedded.sock"
+
+
+async def start(folders: Folders, timeout: float) -> None:
+    """Start the embedded server and wait until it listens; it ends when its last session has ended.
+
+    The command puts itself in the background once it listens, so there is no process of ours to look after.
+
+    Args:
+        folders: Where its files are.
+        timeout: How long it may take, in seconds.
+
+    Raises:
+        ServerUnreachable: It did not start; the message says why.
+        FlameTimeout: It took too long.
+    """
+    log = private(folders.state) / "embedded.log"
+    command = [sys.executable, "-m", "flame_kernel", "serve", "--embedded"]
+
+    def launch() -> int:
+        with log.open("ab", opener=_private_opener) as errors:
+            return subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=errors,
+                stderr=errors,
+                cwd=os.path.expanduser("~"),
+                timeout=timeout,
+                check=False,
+            ).returncode
+
+    try:
+        status = await asyncio.to_thread(launch)
+    except subprocess.TimeoutExpired:
+        raise FlameTimeout(f"the embedded server did not start within {timeout:g} s; see {log}") from None
+    # Two clients may have started one each: the one that came too late leaves, and both use the first.
+    if status != 0 and not await asyncio.to_thread(listens, folders):
+        raise ServerUnreachable(f"the embedded server could not be started (exit code {status}); see {log}")
+
+
+def listens(folders: Folders) -> bool:
+    """Tell whether the embedded server is there."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(socket_path(folders)))
+        except OSError:
+            return False
+    return True
+
+
+def _private_opener(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

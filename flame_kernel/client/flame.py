@@ -1,0 +1,223 @@
+"""``Flame``: a remote session in a script's hands."""
+
+from __future__ import annotations
+
+import atexit
+from types import TracebackType
+from typing import Any
+
+from flame_kernel.client import display as displays
+from flame_kernel.client.cells import CellResult
+from flame_kernel.client.connection import Connection
+from flame_kernel.client.proxies import RemoteObject
+from flame_kernel.protocol.calls import Operation
+from flame_kernel.protocol.messages import KernelInfo, SessionInfo
+
+
+class RemoteSession:
+    """The session behind a :class:`Flame`.
+
+    Args:
+        connection: The connection to it.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @property
+    def name(self) -> str:
+        """Its name, also when the server chose it."""
+        return self._connection.welcome.session
+
+    @property
+    def host(self) -> str:
+        """The host it runs on."""
+        return self._connection.welcome.host
+
+    @property
+    def kernel(self) -> str:
+        """Its kernelspec."""
+        return self._connection.welcome.kernel
+
+    @property
+    def language(self) -> str:
+        """Its language, such as ``python``."""
+        return self._connection.welcome.language
+
+    def interrupt(self) -> None:
+        """Interrupt the cell that runs, as Ctrl-C would.
+
+        Raises:
+            SessionDied: There is no process to interrupt.
+        """
+        self._connection.interrupt()
+
+    def restart(self) -> None:
+        """Start a new process in place of the old one; the namespace is empty afterwards.
+
+        Raises:
+            KernelStartFailed: The new process does not come up.
+        """
+        self._connection.restart()
+
+    def close(self) -> None:
+        """End the session and its process, for everyone who is attached, and this connection with it."""
+        self._connection.end()
+
+    def __repr__(self) -> str:
+        return f"<session {self.name!r} on {self._connection.endpoint.name} ({self.kernel})>"
+
+
+class Flame:
+    """A remote session: modules, builtins, expressions, statements, cells, variables.
+
+    ``connect`` makes it. It's a context manager; a private session ends with it.
+
+    Args:
+        connection: The connection to the session.
+
+    Example:
+        >>> with connect() as flame:
+        ...     flame.evaluate("6 * 7")
+        42
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.session = RemoteSession(connection)
+        atexit.register(self.close)
+
+    def module(self, name: str) -> RemoteObject:
+        """Return a remote module; it's imported there when it is first used.
+
+        Args:
+            name: Its dotted name.
+
+        Example:
+            >>> flame.module("os.path").join("a", "b")
+            'a/b'
+            >>> flame.module("os").name
+            'posix'
+        """
+        return RemoteObject(self._connection, name, "", "")
+
+    def builtin(self, name: str) -> RemoteObject:
+        """Return a remote builtin.
+
+        Args:
+            name: Its name.
+
+        Example:
+            >>> flame.builtin("max")([22, 99, 1])
+            99
+        """
+        return RemoteObject(self._connection, "builtins", name, "")
+
+    def execute(self, code: str, *, timeout: float | None = None) -> None:
+        """Run statements in the session's namespace, on a thread of their own.
+
+        Args:
+            code: Python statements.
+            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
+
+        Raises:
+            FlameTimeout: It took too long; it goes on over there.
+            Exception: Whatever the code raises, as its own type where that loads here.
+
+        Example:
+            >>> flame.execute("import math")
+        """
+        self._connection.call(Operation.EXECUTE, code, timeout=timeout)
+
+    def evaluate(self, expression: str, *, timeout: float | None = None) -> Any:
+        """Return the value of an expression in the session's namespace.
+
+        Args:
+            expression: A Python expression.
+            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
+
+        Raises:
+            FlameTimeout: It took too long; it goes on over there.
+            SerializationError: The value can't cross by value.
+            Exception: Whatever the expression raises, as its own type where that loads here.
+
+        Example:
+            >>> flame.evaluate("2 ** 10")
+            1024
+        """
+        return self._connection.call(Operation.EVALUATE, expression, timeout=timeout)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        """Give a value a name in the session's namespace."""
+        self._connection.call(Operation.PUSH, name, value)
+
+    def __getitem__(self, name: str) -> Any:
+        """Return the value of a name in the session's namespace."""
+        return self._connection.call(Operation.PULL, name)
+
+    def run(
+        self,
+        code: str,
+        *,
+        check: bool = True,
+        quiet: bool = False,
+        show_result: bool = True,
+        silent: bool = False,
+        store_history: bool = True,
+    ) -> CellResult:
+        """Run a cell, on the session's main thread; its outputs are shown as they come. Ctrl-C interrupts it over there.
+
+        Args:
+            code: The cell, with everything that a notebook's cell may have.
+            check: Whether the cell's exception is raised here; otherwise it's in the result only.
+            quiet: Whether nothing is shown.
+            show_result: Whether the value of the last expression is shown too.
+            silent: Whether the kernel keeps it out of its history and displays.
+            store_history: Whether it counts and is kept in the session's history.
+
+        Returns:
+            Outputs, value and exception.
+
+        Raises:
+            SessionDied: The session's process ended while the cell ran.
+            Exception: The cell's own, if ``check``.
+
+        Example:
+            >>> flame.run("x = 20; x + 1", quiet=True).value
+            21
+        """
+        display = displays.Silent() if quiet else displays.here()
+        result = self._connection.run(code, display, show_result, silent, store_history)
+        if check and result.error is not None:
+            raise result.error
+        return result
+
+    def sessions(self) -> tuple[SessionInfo, ...]:
+        """List the sessions on the server that belong to this client's key."""
+        return self._connection.sessions()
+
+    def kernels(self) -> tuple[KernelInfo, ...]:
+        """List the kernelspecs of the host."""
+        return self._connection.kernels()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it can't be used any more."""
+        return self._connection.closed
+
+    def close(self) -> None:
+        """End the connection; a private session ends with it, a named one stays."""
+        atexit.unregister(self.close)
+        self._connection.close()
+
+    def __enter__(self) -> Flame:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "open"
+        return f"<Flame {self._connection.where}, {state}>"

@@ -1,0 +1,231 @@
+"""A calls lane: one call after the other, on the caller's own thread, over whatever connection there is.
+
+A thread between caller and socket would cost two wake-ups a call. Callers on several threads take a lane each (``Lanes``).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import zmq
+
+from flame_kernel.errors import FlameError, FlameTimeout, LinkLost, ProtocolError, SessionRestarted
+from flame_kernel.protocol import messages, packets
+from flame_kernel.protocol.calls import CallAnswer, Operation, Outcome, decode_answer, encode_request
+from flame_kernel.protocol.conversation import Conversation, Hole, Message
+from flame_kernel.buffers import Buffer, size
+from flame_kernel.protocol.packets import Kind, Packet
+from flame_kernel.serialize import dump
+from flame_kernel.transport.blocking import Connection
+from flame_kernel.transport.interface import Endpoint
+
+OnStream = Callable[[Outcome, str], None]
+
+# An answer of this size is acknowledged at once, so that the session lets go of it; smaller ones with the next request.
+_ACKNOWLEDGE_FROM = 64 * 1024
+
+
+class Lane:
+    """One conversation with a session's worker.
+
+    Args:
+        context: The ZeroMQ context.
+        endpoint: Where the server is, and the keys.
+        session: The session's name.
+        plain: Whether only plain data may cross.
+    """
+
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], endpoint: Endpoint, session: str, plain: bool
+    ) -> None:
+        self._context = context
+        self._endpoint = endpoint
+        self._session = session
+        self._plain = plain
+        self._name = os.urandom(16)
+        self._conversation = Conversation()
+        self._connection: Connection | None = None
+        self._epoch = b""
+
+    def call(self, operation: Operation, operands: Any, timeout: float | None, on_stream: OnStream) -> CallAnswer:
+        """Make a call and wait for its answer.
+
+        Args:
+            operation: What to ask for.
+            operands: With what.
+            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
+            on_stream: Called with what the call prints, before this returns.
+
+        Returns:
+            The RESULT or ERROR answer.
+
+        Raises:
+            FlameTimeout: It took too long; it goes on over there, and its answer is dropped when it comes.
+            SessionRestarted: The session was restarted while the call ran.
+            ConnectError: The server does not take this client back.
+            SerializationError: An operand can't cross.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        form, parts = dump(operands, self._plain)
+        request = encode_request(operation, form, parts, self._plain)
+        if self._connection is None:
+            self._connect(deadline, waiting=False)
+        number = self._conversation.push(request)
+        self._flush()
+        while True:
+            message = self._next(deadline, timeout)
+            answer = decode_answer(message.parts)
+            if answer.call != number:
+                continue  # of an earlier call that was given up
+            if answer.outcome in (Outcome.STDOUT, Outcome.STDERR):
+                on_stream(answer.outcome, bytes(answer.parts[0]).decode("utf-8", "replace"))
+                continue
+            if sum(map(size, answer.parts)) >= _ACKNOWLEDGE_FROM:
+                self._flush()
+            return answer
+
+    def close(self) -> None:
+        """End the conversation."""
+        if self._connection is not None:
+            self._connection.send(self._conversation.greeting(Kind.BYE, []))
+            self._connection.close(linger_ms=500)
+            self._connection = None
+
+    def _next(self, deadline: float | None, timeout: float | None) -> Message:
+        while True:
+            if self._connection is None:
+                self._connect(deadline, waiting=True)
+                self._flush()
+            packet = self._receive(deadline)
+            if packet is None:
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise FlameTimeout(
+                        f"no answer from {self._endpoint.name} within {timeout:g} s; the call goes on there"
+                    )
+                self._drop()
+                continue
+            event = self._conversation.take(packet)
+            if isinstance(event, Hole):
+                self._drop()
+            elif isinstance(event, Message):
+                return event
+            elif packet.kind is Kind.ACK:
+                self._flush()
+
+    def _receive(self, deadline: float | None) -> Packet | None:
+        """Return the next packet, ``None`` when the connection is gone or the time is up."""
+        assert self._connection is not None
+        frames = self._connection.receive(deadline)
+        if frames is None:
+            return None
+        packet = packets.decode(frames)
+        if packet.kind is Kind.RESET:
+            return None
+        if packet.kind is Kind.REFUSED:
+            self._drop()
+            self._begin_anew()
+            raise _refusal(packet)
+        return packet
+
+    def _connect(self, deadline: float | None, waiting: bool) -> None:
+        self._connection = Connection(self._context, self._endpoint)
+        hello = messages.Hello(versions=(packets.VERSION,), lane=messages.LANE_CALLS, session=self._session)
+        self._ask(packets.encode(Kind.HELLO, [messages.encode(hello)]), deadline)
+        worker = self._ask(self._conversation.greeting(Kind.HELLO, [self._name]), deadline)
+        epoch = bytes(worker.parts[0]) if worker.parts else b""
+        if self._epoch not in (b"", epoch):
+            # Another process: it knows nothing of what was said to the one before.
+            self._begin_anew()
+            self._epoch = b""
+            if waiting:
+                raise SessionRestarted(f"the session on {self._endpoint.name} was restarted while the call ran")
+            self._connect(deadline, waiting)
+            return
+        self._epoch = epoch
+        self._conversation.resume(worker.ack)
+
+    def _ask(self, frames: Sequence[Buffer], deadline: float | None) -> Packet:
+        assert self._connection is not None
+        while True:
+            self._connection.wait_until_up(deadline)
+            self._connection.send(frames)
+            packet = self._receive(deadline)
+            if packet is None:
+                self._drop()
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise FlameTimeout(f"{self._endpoint.name} can't be reached in time")
+                raise LinkLost(f"the connection to {self._endpoint.name} was lost")
+            if packet.kind is Kind.WELCOME:
+                return packet
+
+    def _begin_anew(self) -> None:
+        self._drop()
+        self._name = os.urandom(16)
+        self._conversation = Conversation()
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _flush(self) -> None:
+        if self._connection is not None:
+            for frames in self._conversation.outgoing():
+                self._connection.send(frames)
+
+
+class Lanes:
+    """The lanes of one client: as many as it has threads that call at the same time.
+
+    Args:
+        make: Makes a lane.
+    """
+
+    def __init__(self, make: Callable[[], Lane]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._idle: list[Lane] = []
+        self._closed = False
+
+    def call(self, operation: Operation, operands: Any, timeout: float | None, on_stream: OnStream) -> CallAnswer:
+        """Make a call on a lane that's free; see :meth:`Lane.call`."""
+        with self._lock:
+            if self._closed:
+                raise LinkLost("this connection was closed; connect again")
+            lane = self._idle.pop() if self._idle else self._make()
+        try:
+            answer = lane.call(operation, operands, timeout, on_stream)
+        except FlameError:
+            self._give_back(lane)
+            raise
+        except BaseException:
+            lane.close()  # interrupted half-way: its state is not to be trusted
+            raise
+        self._give_back(lane)
+        return answer
+
+    def close(self) -> None:
+        """End all lanes."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for lane in idle:
+            lane.close()
+
+    def _give_back(self, lane: Lane) -> None:
+        with self._lock:
+            if not self._closed:
+                self._idle.append(lane)
+                return
+        lane.close()
+
+
+def _refusal(packet: Packet) -> FlameError:
+    try:
+        return messages.decode(bytes(packet.parts[0]) if packet.parts else b"", messages.Refusal).error()
+    except ProtocolError as error:
+        return error

@@ -1,0 +1,228 @@
+"""A client's view of its session over a link: Jupyter messages both ways, requests and their answers, what befalls it."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import itertools
+import secrets
+import socket
+from collections.abc import Sequence
+from typing import Protocol
+
+import zmq
+
+from flame_kernel.client.diagnose import why_not
+from flame_kernel.client.link import Link
+from flame_kernel.errors import FlameError, FlameTimeout, LinkLost, ProtocolError
+from flame_kernel.protocol import messages, packets
+from flame_kernel.buffers import Buffer
+from flame_kernel.protocol.jupyter import Channel, Envelope, from_link, to_link
+from flame_kernel.protocol.replies import ReplyMatcher
+from flame_kernel.transport.dialler import ZmqDialler
+from flame_kernel.transport.interface import Cause, Endpoint
+
+Fate = messages.Died | messages.Restarted | messages.Ended
+
+
+class SessionEvents(Protocol):
+    """What befalls a session, as its client hears of it; all calls are made in the event loop."""
+
+    def on_jupyter(self, channel: Channel, envelope: Envelope) -> None:
+        """The kernel says something."""
+
+    def on_fate(self, fate: Fate) -> None:
+        """The kernel process died, was replaced, or was ended on purpose."""
+
+    def on_missing(self, count: int) -> None:
+        """So many messages could not be kept while the link was down."""
+
+    def on_link(self, up: bool) -> None:
+        """The link was lost, or is there again."""
+
+    def on_ended(self, error: FlameError) -> None:
+        """The link is over for good."""
+
+
+class SessionClient:
+    """One client of one session, for use inside an event loop.
+
+    Args:
+        context: The ZeroMQ context.
+        endpoint: Where the server is, and the keys.
+        events: Who is told of what befalls the session.
+        session: The session's name; empty for a private one.
+        kernel: The kernelspec if it has to be started; empty for the server's default.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoint: Endpoint,
+        events: SessionEvents,
+        session: str = "",
+        kernel: str = "",
+    ) -> None:
+        self._context = context
+        self._endpoint = endpoint
+        self._events = events
+        self._hello = messages.Hello(
+            versions=(packets.VERSION,),
+            lane=messages.LANE_SESSION,
+            attachment=secrets.token_hex(16),
+            session=session,
+            kernel=kernel,
+            client=own_name(),
+        )
+        self._link: Link | None = None
+        self._opened: asyncio.Future[messages.Welcome] | None = None
+        self._numbers = itertools.count(1)
+        self._replies: ReplyMatcher[asyncio.Future[messages.Done]] = ReplyMatcher()
+        self.welcome: messages.Welcome | None = None
+
+    async def open(self, timeout: float) -> messages.Welcome:
+        """Connect to the server and attach to the session, which is started if need be.
+
+        Args:
+            timeout: How long all of that may take, in seconds.
+
+        Returns:
+            What the server says of the session.
+
+        Raises:
+            ConnectError: The server can't be reached, or does not let this client in.
+            SessionError: The session can't be had.
+            FlameTimeout: It took too long.
+        """
+        self._opened = asyncio.get_running_loop().create_future()
+        self._link = Link(
+            lambda events: ZmqDialler(self._context, self._endpoint, events), self._hello, self, self._endpoint.name
+        )
+        self._link.start()
+        try:
+            return await asyncio.wait_for(asyncio.shield(self._opened), timeout)
+        except asyncio.TimeoutError:
+            self._link.close(leave=True)
+            reason = await asyncio.to_thread(why_not, self._endpoint, None)
+            raise reason or FlameTimeout(
+                f"{self._endpoint.name} answered, but the session was not ready within {timeout:g} s"
+            ) from None
+        except asyncio.CancelledError:
+            self._link.close(leave=True)
+            raise
+        except _AttemptFailed as failed:
+            self._link.close(leave=False)
+            reason = await asyncio.to_thread(why_not, self._endpoint, failed.cause)
+            raise reason or LinkLost(f"the connection to {self._endpoint.name} ended before it was open") from None
+
+    def send(self, channel: Channel, envelope: Envelope) -> None:
+        """Send the kernel a message; while the link is down it waits."""
+        self._require_link().send(to_link(channel, envelope))
+
+    async def interrupt(self) -> None:
+        """Interrupt the session's main thread."""
+        await self._request(messages.Interrupt(next(self._numbers)))
+
+    async def restart(self) -> None:
+        """Start a new process in place of the session's."""
+        await self._request(messages.Restart(next(self._numbers)))
+
+    async def end(self) -> None:
+        """End the session and its process."""
+        await self._request(messages.Close(next(self._numbers)))
+
+    async def sessions(self) -> tuple[messages.SessionInfo, ...]:
+        """List the sessions of this key."""
+        return (await self._request(messages.ListSessions(next(self._numbers)))).sessions
+
+    async def kernels(self) -> tuple[messages.KernelInfo, ...]:
+        """List the host's kernelspecs."""
+        return (await self._request(messages.ListKernels(next(self._numbers)))).kernels
+
+    def close(self, leave: bool = True) -> None:
+        """End the link.
+
+        Args:
+            leave: Whether to tell the server that this client does not come back.
+        """
+        if self._link is not None:
+            self._link.close(leave)
+            self._fail_all(LinkLost(f"the link to {self._endpoint.name} was closed here"))
+
+    def on_open(self, welcome: messages.Welcome) -> None:
+        """The link is open."""
+        self.welcome = welcome
+        if self._opened is not None and not self._opened.done():
+            self._opened.set_result(welcome)
+        else:
+            self._events.on_link(True)
+
+    def on_message(self, parts: Sequence[Buffer]) -> None:
+        """A message of the server's or the kernel's."""
+        if len(parts) == 2 and bytes(parts[0]) == messages.TOPIC:
+            self._on_answer(messages.decode_answer(bytes(parts[1])))
+        else:
+            self._events.on_jupyter(*from_link(parts))
+
+    def on_missing(self, count: int) -> None:
+        """Messages are gone."""
+        self._events.on_missing(count)
+
+    def on_down(self, cause: Cause) -> None:
+        """A connection ended, or an attempt failed."""
+        if self._opened is not None and not self._opened.done():
+            self._opened.set_exception(_AttemptFailed(cause))
+        elif cause is Cause.LOST:
+            self._events.on_link(False)
+
+    def on_ended(self, error: FlameError) -> None:
+        """The link is over."""
+        self._fail_all(error)
+        if self._opened is not None and not self._opened.done():
+            self._opened.set_exception(error)
+        else:
+            self._events.on_ended(error)
+
+    async def _request(self, request: messages.Request) -> messages.Done:
+        answered: asyncio.Future[messages.Done] = asyncio.get_running_loop().create_future()
+        self._replies.expect(request.id, answered)
+        self._require_link().send([messages.TOPIC, messages.encode(request)])
+        return await answered
+
+    def _on_answer(self, answer: messages.Answer) -> None:
+        if isinstance(answer, messages.Done | messages.Failed):
+            waiting = self._replies.take(answer.id)
+            if waiting is not None and not waiting.done():
+                if isinstance(answer, messages.Done):
+                    waiting.set_result(answer)
+                else:
+                    waiting.set_exception(answer.why.error())
+        else:
+            self._events.on_fate(answer)
+
+    def _fail_all(self, error: FlameError) -> None:
+        def fail(waiting: asyncio.Future[messages.Done]) -> None:
+            if not waiting.done():
+                waiting.set_exception(error)
+
+        self._replies.drop_all(fail)
+
+    def _require_link(self) -> Link:
+        if self._link is None:
+            raise ProtocolError("the session is not open")
+        return self._link
+
+
+class _AttemptFailed(Exception):  # noqa: N818  # it never leaves this module
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
+def own_name() -> str:
+    """Return what to call this client in listings, such as ``ada@laptop``."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        user = "somebody"
+    return f"{user}@{socket.gethostname()}"

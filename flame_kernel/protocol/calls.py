@@ -1,0 +1,145 @@
+"""Calls: what a client asks of the worker inside a session, and what comes back.
+
+A calls lane has a conversation of its own between client and worker: HELLO (one part: the conversation's 16 bytes), WELCOME
+(one part: the worker's 16 bytes, which change when the session is restarted), then numbered messages as in ``delivery``. The
+server in between passes the packets on unread. A call is known by the number of the message that asked for it.
+
+===========  ==================================================================================================
+message      parts
+===========  ==================================================================================================
+a request    head: 1 byte :class:`Operation`, 1 byte format, 1 byte flags; then the operands, a tuple, in that format
+an answer    head: 1 byte :class:`Outcome`, 1 byte format, 8 bytes the call's number; then, by outcome,
+RESULT       the value
+STDOUT       the text, UTF-8 (any number of these come before the RESULT or ERROR); STDERR likewise
+ERROR        a JSON object (ename, evalue, traceback); then the exception itself where it could be written
+===========  ==================================================================================================
+
+This module is loaded inside sessions too: standard library and Python 3.9.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Optional
+
+from flame_kernel.errors import ProtocolError
+from flame_kernel.buffers import Buffer
+
+PLAIN = 1  # flag: answer in plain data, and nothing pickled
+
+_REQUEST = struct.Struct("!BBB")
+_ANSWER = struct.Struct("!BBQ")
+
+
+class Operation(enum.IntEnum):
+    """What can be asked. The operands are given in brackets."""
+
+    EVALUATE = 1  # [expression] → its value
+    EXECUTE = 2  # [code] → None
+    CALL = 3  # [module, attribute path, args, kwargs] → what the call returns
+    GET = 4  # [module, attribute path] → (kind, value): "value" and the value; "callable", "module" or "object" and a preview
+    PUSH = 5  # [name, value] → None
+    PULL = 6  # [name] → the value
+    OUTCOME = 7  # [msg_id, limit in bytes] → (state, value, exception) of a cell that was run with the "flame" metadata
+    PING = 8  # [] → None
+
+
+class Outcome(enum.IntEnum):
+    """What comes back."""
+
+    RESULT = 1
+    ERROR = 2
+    STDOUT = 3
+    STDERR = 4
+
+
+@dataclass(frozen=True)
+class CallRequest:
+    """A call, taken apart; its operands are still as they came."""
+
+    operation: Operation
+    format: int
+    plain: bool
+    operands: Sequence[Buffer]
+
+
+@dataclass(frozen=True)
+class CallAnswer:
+    """An answer, taken apart; its value is still as it came."""
+
+    outcome: Outcome
+    format: int
+    call: int
+    parts: Sequence[Buffer]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An exception on its way.
+
+    Attributes:
+        ename: The name of its type.
+        evalue: Its message.
+        traceback: The remote traceback as text.
+    """
+
+    ename: str
+    evalue: str
+    traceback: str
+
+    def encode(self) -> bytes:
+        """Return it as JSON."""
+        return json.dumps({"ename": self.ename, "evalue": self.evalue, "traceback": self.traceback}).encode("utf-8")
+
+    @classmethod
+    def decode(cls, data: Buffer) -> Failure:
+        """Read it.
+
+        Raises:
+            ProtocolError: It isn't one.
+        """
+        try:
+            fields = json.loads(bytes(data))
+            return cls(str(fields["ename"]), str(fields["evalue"]), str(fields["traceback"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ProtocolError("an error came from the session that can't be read") from error
+
+
+def encode_request(operation: Operation, form: int, operands: Sequence[Buffer], plain: bool = False) -> list[Buffer]:
+    """Return a request as the parts of a numbered message."""
+    return [_REQUEST.pack(operation, form, PLAIN if plain else 0), *operands]
+
+
+def decode_request(parts: Sequence[Buffer]) -> CallRequest:
+    """Take a request apart.
+
+    Raises:
+        ProtocolError: It isn't one.
+    """
+    try:
+        operation, form, flags = _REQUEST.unpack(parts[0])
+        return CallRequest(Operation(operation), form, bool(flags & PLAIN), parts[1:])
+    except (struct.error, ValueError, IndexError) as error:
+        raise ProtocolError("a call arrived that this version of Flame can't read") from error
+
+
+def encode_answer(outcome: Outcome, call: int, form: int = 0, parts: Optional[Sequence[Buffer]] = None) -> list[Buffer]:
+    """Return an answer as the parts of a numbered message."""
+    return [_ANSWER.pack(outcome, form, call), *(parts or ())]
+
+
+def decode_answer(parts: Sequence[Buffer]) -> CallAnswer:
+    """Take an answer apart.
+
+    Raises:
+        ProtocolError: It isn't one.
+    """
+    try:
+        outcome, form, call = _ANSWER.unpack(parts[0])
+        return CallAnswer(Outcome(outcome), form, call, parts[1:])
+    except (struct.error, ValueError, IndexError) as error:
+        raise ProtocolError("an answer arrived that this version of Flame can't read") from error

@@ -1,0 +1,142 @@
+"""One end of a numbered conversation: packets in, events out, frames out.
+
+Client and server, and client and worker, each hold one end. It knows nothing of connections but that they come and go.
+
+This module is loaded inside sessions too: standard library and Python 3.9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Optional, Union
+
+from flame_kernel.protocol.delivery import Gap, Inbox, Outbox, Verdict
+from flame_kernel.buffers import Buffer
+from flame_kernel.protocol.packets import Kind, Packet, encode
+
+
+@dataclass(frozen=True)
+class Message:
+    """The next message of the other end.
+
+    Attributes:
+        number: Its number.
+        parts: Its parts.
+    """
+
+    number: int
+    parts: Sequence[Buffer]
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Messages that will never come, because the other end had no room to keep them.
+
+    Attributes:
+        count: How many.
+    """
+
+    count: int
+
+
+@dataclass(frozen=True)
+class Hole:
+    """Something was lost on the way: both ends have to greet each other again."""
+
+
+Event = Union[Message, Missing, Hole]
+
+
+class Conversation:
+    """One end.
+
+    Args:
+        limit_bytes: How much is kept for the other end while it is away, in bytes; ``None`` for no limit.
+
+    Example:
+        >>> here, there = Conversation(), Conversation()
+        >>> here.push([b"hello"])
+        1
+        >>> from flame_kernel.protocol.packets import decode
+        >>> [there.take(decode(frames)) for frames in here.outgoing()]
+        [Message(number=1, parts=[<memory at ...>])]
+        >>> [here.take(decode(frames)) for frames in there.outgoing()], here.pending
+        ([None], 0)
+    """
+
+    def __init__(self, limit_bytes: Optional[int] = None) -> None:
+        self._inbox = Inbox()
+        self._outbox = Outbox(limit_bytes)
+
+    @property
+    def received(self) -> int:
+        """The highest number received without a hole."""
+        return self._inbox.received
+
+    @property
+    def pending(self) -> int:
+        """How many messages the other end has not acknowledged."""
+        return len(self._outbox)
+
+    def push(self, parts: Sequence[Buffer]) -> int:
+        """Say something; it's kept until the other end has it.
+
+        Args:
+            parts: The message; it must not be changed afterwards.
+
+        Returns:
+            Its number.
+        """
+        return self._outbox.push(parts)
+
+    def resume(self, received: int) -> None:
+        """Go on over a new connection.
+
+        Args:
+            received: The highest number the other end has received, as it says.
+
+        Raises:
+            ProtocolError: It acknowledges what was never sent.
+        """
+        self._outbox.resume(received)
+
+    def take(self, packet: Packet) -> Optional[Event]:
+        """Take a packet: its acknowledgement, and its message if it's the next one.
+
+        Args:
+            packet: DATA, GAP, or any kind that acknowledges.
+
+        Returns:
+            What came of it, or ``None``.
+
+        Raises:
+            ProtocolError: It acknowledges what was never sent.
+        """
+        self._outbox.acknowledge(packet.ack)
+        if packet.kind is Kind.GAP:
+            count = self._inbox.skip(packet.number)
+            return Missing(count) if count else None
+        if packet.kind is not Kind.DATA:
+            return None
+        verdict = self._inbox.accept(packet.number)
+        if verdict is Verdict.HOLE:
+            return Hole()
+        return Message(packet.number, packet.parts) if verdict is Verdict.NEW else None
+
+    def greeting(self, kind: Kind, parts: Sequence[Buffer]) -> list[Buffer]:
+        """Return a HELLO, WELCOME, PING or PONG that says how far this end has received."""
+        return encode(kind, parts, ack=self._inbox.acknowledgement())
+
+    def outgoing(self) -> list[list[Buffer]]:
+        """Take what is to be sent now: messages within the window, else an acknowledgement if one is due."""
+        out = []
+        for message in self._outbox.due():
+            ack = self._inbox.acknowledgement()
+            if isinstance(message, Gap):
+                out.append(encode(Kind.GAP, number=message.number, ack=ack))
+            else:
+                out.append(encode(Kind.DATA, message.parts, number=message.number, ack=ack))
+        if self._inbox.ack_due:
+            out.append(encode(Kind.ACK, ack=self._inbox.acknowledgement()))
+        return out

@@ -1,0 +1,237 @@
+"""Why nothing is lost over a cut: numbers, acknowledgements and resending, for one direction of one conversation.
+
+The rules, which both ends obey:
+
+1. Messages are numbered 1, 2, 3, … for each direction. The numbers outlive connections.
+2. The sender keeps each message until it is acknowledged. An acknowledgement of n covers all up to n.
+3. On a new connection both ends say how far they have received; each sends again what follows.
+4. The receiver takes message n only after n - 1. An older one is a duplicate and is dropped, so nothing happens twice.
+   A newer one means that something was lost on the way: the receiver asks for a new start (rule 3).
+5. No more than a window is under way unacknowledged, so a slow reader slows its own stream only.
+6. What the sender keeps is bounded. When the oldest must go, the receiver is told which are gone (a GAP). Never silently.
+
+This module is loaded inside sessions too: standard library and Python 3.9.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Optional, Union
+
+from flame_kernel.errors import ProtocolError
+from flame_kernel.buffers import Buffer, size
+
+# Measured: more credit than this makes nothing faster, and less makes bulk data slower.
+WINDOW_MESSAGES = 256
+WINDOW_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """A message to be sent (again).
+
+    Attributes:
+        number: Its number in its direction, from 1.
+        parts: Its parts.
+    """
+
+    number: int
+    parts: Sequence[Buffer]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The messages up to a number are gone for good.
+
+    Attributes:
+        number: The last one that is gone.
+    """
+
+    number: int
+
+
+class Outbox:
+    """The sending end: keeps messages until they are acknowledged.
+
+    Args:
+        limit_bytes: How much is kept, in bytes; ``None`` for no limit. Beyond it the oldest messages make room.
+        window_messages: How many messages may be under way unacknowledged.
+        window_bytes: How many bytes may be under way unacknowledged; one message may always be.
+
+    Example:
+        >>> outbox = Outbox()
+        >>> outbox.push([b"hello"])
+        1
+        >>> [message.number for message in outbox.due()]
+        [1]
+        >>> outbox.acknowledge(1)
+        >>> len(outbox)
+        0
+    """
+
+    def __init__(
+        self,
+        limit_bytes: Optional[int] = None,
+        window_messages: int = WINDOW_MESSAGES,
+        window_bytes: int = WINDOW_BYTES,
+    ) -> None:
+        self._limit_bytes = limit_bytes
+        self._window_messages = window_messages
+        self._window_bytes = window_bytes
+        self._kept: deque[tuple[Sequence[Buffer], int]] = deque()
+        self._first = 1  # the number of the oldest message kept
+        self._next = 1  # the number of the next message to go out on this connection
+        self._under_way_bytes = 0
+        self._told = 0  # the highest number that the peer knows of: sent, or reported as gone
+        self.kept_bytes = 0
+
+    def __len__(self) -> int:
+        """How many messages are kept."""
+        return len(self._kept)
+
+    @property
+    def last(self) -> int:
+        """The number of the newest message, 0 before the first."""
+        return self._first + len(self._kept) - 1
+
+    def push(self, parts: Sequence[Buffer]) -> int:
+        """Take a message.
+
+        Args:
+            parts: The message; it must not be changed afterwards.
+
+        Returns:
+            Its number.
+        """
+        weight = sum(map(size, parts))
+        self._kept.append((parts, weight))
+        self.kept_bytes += weight
+        number = self.last
+        while self._limit_bytes is not None and self.kept_bytes > self._limit_bytes and len(self._kept) > 1:
+            self._drop_oldest()
+        return number
+
+    def due(self) -> list[Union[Numbered, Gap]]:
+        """Take what is to be sent now, within the window, in order.
+
+        Returns:
+            Messages, and a gap before them where some are gone. They count as sent on this connection.
+        """
+        out: list[Union[Numbered, Gap]] = []
+        if self._told < self._first - 1:
+            self._told = self._first - 1
+            out.append(Gap(self._told))
+        self._next = max(self._next, self._first)
+        while self._next <= self.last and self._has_credit():
+            parts, weight = self._kept[self._next - self._first]
+            out.append(Numbered(self._next, parts))
+            self._told = max(self._told, self._next)
+            self._next += 1
+            self._under_way_bytes += weight
+        return out
+
+    def acknowledge(self, number: int) -> None:
+        """Let go of what has arrived.
+
+        Args:
+            number: The highest number that the peer has received without a hole.
+
+        Raises:
+            ProtocolError: That message was never sent.
+        """
+        if number > self._told:
+            raise ProtocolError(f"message {number} was acknowledged, but {self._told} is the last that was sent")
+        while self._first <= number and self._kept:
+            self._drop_oldest()
+
+    def resume(self, received: int) -> None:
+        """Begin anew on a new connection.
+
+        Args:
+            received: The highest number that the peer has received without a hole, as it says.
+
+        Raises:
+            ProtocolError: That message was never sent.
+        """
+        self.acknowledge(received)
+        self._told = received
+        self._next = self._first
+        self._under_way_bytes = 0
+
+    def _has_credit(self) -> bool:
+        under_way = self._next - self._first
+        return under_way < self._window_messages and (under_way == 0 or self._under_way_bytes < self._window_bytes)
+
+    def _drop_oldest(self) -> None:
+        _, weight = self._kept.popleft()
+        self.kept_bytes -= weight
+        if self._first < self._next:
+            self._under_way_bytes -= weight
+        self._first += 1
+
+
+class Verdict(enum.Enum):
+    """What to do with a numbered message that arrived."""
+
+    NEW = "new"  # act on it
+    DUPLICATE = "duplicate"  # drop it: it has been acted on
+    HOLE = "hole"  # something before it was lost on the way: ask for a new start
+
+
+class Inbox:
+    """The receiving end: lets each message through once, in order.
+
+    Args:
+        received: The number to go on from, for an end that comes back.
+
+    Example:
+        >>> inbox = Inbox()
+        >>> inbox.accept(1), inbox.accept(1), inbox.accept(3)
+        (<Verdict.NEW: 'new'>, <Verdict.DUPLICATE: 'duplicate'>, <Verdict.HOLE: 'hole'>)
+    """
+
+    def __init__(self, received: int = 0) -> None:
+        self.received = received
+        self._acknowledged = received
+
+    def accept(self, number: int) -> Verdict:
+        """Judge a message by its number, and count it when it's the next one.
+
+        Args:
+            number: The message's number.
+
+        Returns:
+            What to do with it.
+        """
+        if number <= self.received:
+            return Verdict.DUPLICATE
+        if number > self.received + 1:
+            return Verdict.HOLE
+        self.received = number
+        return Verdict.NEW
+
+    def skip(self, number: int) -> int:
+        """Take note of a gap.
+
+        Args:
+            number: The last message that is gone.
+
+        Returns:
+            How many messages will never arrive; 0 when all of them had arrived before they went.
+        """
+        missing = max(0, number - self.received)
+        self.received = max(self.received, number)
+        return missing
+
+    @property
+    def ack_due(self) -> bool:
+        """Whether something has arrived that hasn't been acknowledged yet."""
+        return self.received > self._acknowledged
+
+    def acknowledgement(self) -> int:
+        """Return the number to acknowledge; it counts as said."""
+        self._acknowledged = self.received
+        return self.received

@@ -1,0 +1,243 @@
+"""Jupyter's messages on their way through.
+
+The five channels speak the wire format of the Jupyter messaging specification 5.5, "The Wire Protocol":
+identities, ``<IDS|MSG>``, an HMAC signature, header, parent header, metadata, content, and buffers. Each hop has its own key, so
+each hop checks the signature it receives and makes a new one; everything after the signature passes through byte for byte. On a
+Flame connection, which is encrypted and authenticated as a whole, the signature is left out and the channel's name put in front.
+"""
+
+from __future__ import annotations
+
+import enum
+import hmac
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+import msgspec
+
+from flame_kernel.errors import ProtocolError
+from flame_kernel.buffers import Buffer
+
+DELIMITER = b"<IDS|MSG>"
+PROTOCOL_VERSION = "5.4"  # of the messages made here; those of a kernel carry their own
+_SIGNED_PARTS = 4  # header, parent header, metadata, content; buffers are not signed
+
+
+class Channel(enum.Enum):
+    """A kernel's channels, but for the heartbeat, which no hop forwards."""
+
+    SHELL = b"shell"
+    CONTROL = b"control"
+    STDIN = b"stdin"
+    IOPUB = b"iopub"
+
+
+_CHANNELS = {channel.value: channel for channel in Channel}
+
+
+class Header(msgspec.Struct, frozen=True):
+    """The parts of a message header that a bridge looks at; the bytes themselves pass through unread.
+
+    Attributes:
+        msg_id: The message's id.
+        msg_type: Its type, such as ``execute_request``.
+        session: The id of the process that made it.
+        username: Who made it.
+        date: When, in ISO 8601.
+        version: The protocol version of its maker.
+        subshell_id: Which subshell it is for.
+    """
+
+    msg_id: str
+    msg_type: str
+    session: str = ""
+    username: str = ""
+    date: str = ""
+    version: str = ""
+    subshell_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """A Jupyter message without its signature.
+
+    Attributes:
+        identities: Who it is from or for, as the ROUTER sockets of the hop need it; on iopub the topic.
+        parts: Header, parent header, metadata, content, and any number of buffers, as they came.
+    """
+
+    identities: tuple[bytes, ...]
+    parts: tuple[Buffer, ...]
+
+    def header(self) -> Header:
+        """Read the message's header.
+
+        Raises:
+            ProtocolError: It isn't one.
+        """
+        return read_header(self.parts[0])
+
+    def parent(self) -> Header | None:
+        """Read the header of the message it answers, ``None`` where there is none.
+
+        Raises:
+            ProtocolError: It isn't one.
+        """
+        raw = bytes(self.parts[1])
+        return None if raw == b"{}" else read_header(raw)
+
+    def content(self) -> Any:
+        """Read the message's content.
+
+        Raises:
+            ProtocolError: It isn't JSON.
+        """
+        return read_json(self.parts[3])
+
+
+def read_header(data: Buffer) -> Header:
+    """Read a message header.
+
+    Raises:
+        ProtocolError: It isn't one.
+    """
+    try:
+        return msgspec.json.decode(data, type=Header)
+    except msgspec.DecodeError as error:
+        raise ProtocolError(f"a Jupyter message arrived with a damaged header: {error}") from error
+
+
+def read_json(data: Buffer) -> Any:
+    """Read a part that holds JSON.
+
+    Raises:
+        ProtocolError: It doesn't.
+    """
+    try:
+        return msgspec.json.decode(data)
+    except msgspec.DecodeError as error:
+        raise ProtocolError(f"a Jupyter message arrived that isn't JSON: {error}") from error
+
+
+def write_json(value: Any) -> bytes:
+    """Return a value as JSON."""
+    return msgspec.json.encode(value)
+
+
+class Signer:
+    """Makes and checks signatures with a connection file's key (``hmac-sha256``; an empty key means no signatures).
+
+    Example:
+        >>> signer = Signer(b"secret")
+        >>> envelope = Envelope((b"peer",), (b"{}", b"{}", b"{}", b"{}"))
+        >>> signer.open(signer.seal(envelope)) == envelope
+        True
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._mac = hmac.new(key, digestmod="sha256") if key else None
+
+    def sign(self, parts: Sequence[Buffer]) -> bytes:
+        """Return the signature of a message's first four parts, in hexadecimal."""
+        if self._mac is None:
+            return b""
+        mac = self._mac.copy()
+        for part in parts[:_SIGNED_PARTS]:
+            mac.update(part)
+        return mac.hexdigest().encode("ascii")
+
+    def seal(self, envelope: Envelope) -> list[Buffer]:
+        """Return the frames of a message for a channel socket."""
+        return [*envelope.identities, DELIMITER, self.sign(envelope.parts), *envelope.parts]
+
+    def open(self, frames: Sequence[Buffer]) -> Envelope:
+        """Take the frames of a channel socket apart.
+
+        Raises:
+            ProtocolError: They are not a Jupyter message, or the signature is not of this key.
+        """
+        identities, rest = _split(frames)
+        if len(rest) < 1 + _SIGNED_PARTS:
+            raise ProtocolError("a Jupyter message arrived with parts missing")
+        signature, *parts = rest
+        if not hmac.compare_digest(bytes(signature), self.sign(parts)):
+            raise ProtocolError("a Jupyter message arrived with a wrong signature")
+        return Envelope(identities, tuple(parts))
+
+
+def to_link(channel: Channel, envelope: Envelope) -> list[Buffer]:
+    """Return a message as the parts of a numbered message on a Flame connection."""
+    return [channel.value, *envelope.identities, DELIMITER, *envelope.parts]
+
+
+def from_link(parts: Sequence[Buffer]) -> tuple[Channel, Envelope]:
+    """Take a message from a Flame connection apart.
+
+    Raises:
+        ProtocolError: It isn't a Jupyter message.
+    """
+    channel = _CHANNELS.get(bytes(parts[0])) if parts else None
+    if channel is None:
+        raise ProtocolError("a message for no channel of a kernel arrived")
+    identities, rest = _split(parts[1:])
+    if len(rest) < _SIGNED_PARTS:
+        raise ProtocolError("a Jupyter message arrived with parts missing")
+    return channel, Envelope(identities, tuple(rest))
+
+
+def _split(frames: Sequence[Buffer]) -> tuple[tuple[bytes, ...], list[Buffer]]:
+    identities = []
+    for position, frame in enumerate(frames):
+        if len(frame) == len(DELIMITER) and bytes(frame) == DELIMITER:
+            return tuple(identities), list(frames[position + 1 :])
+        identities.append(bytes(frame))
+    raise ProtocolError("a Jupyter message arrived without its delimiter")
+
+
+def compose(
+    msg_type: str,
+    content: Any,
+    *,
+    session: str,
+    parent: Buffer = b"{}",
+    identities: tuple[bytes, ...] = (),
+    metadata: Any = None,
+    msg_id: str = "",
+) -> Envelope:
+    """Make a message of our own.
+
+    Args:
+        msg_type: Its type.
+        content: Its content, plain data.
+        session: The id of the process that counts as its maker.
+        parent: The header of the message it answers, as bytes.
+        identities: Who it is for; on iopub the topic.
+        metadata: Its metadata, plain data.
+        msg_id: Its id; a new one unless given.
+
+    Returns:
+        The message.
+
+    Example:
+        >>> compose("status", {"execution_state": "idle"}, session="s").header().msg_type
+        'status'
+    """
+    header = Header(
+        msg_id=msg_id or uuid.uuid4().hex,
+        msg_type=msg_type,
+        session=session,
+        username="flame",
+        date=datetime.now(timezone.utc).isoformat(),
+        version=PROTOCOL_VERSION,
+    )
+    return Envelope(identities, (_write_header(header), parent, write_json(metadata or {}), write_json(content)))
+
+
+def _write_header(header: Header) -> bytes:
+    fields = msgspec.structs.asdict(header)
+    if header.subshell_id is None:
+        del fields["subshell_id"]
+    return write_json(fields)

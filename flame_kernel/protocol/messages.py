@@ -1,0 +1,244 @@
+"""What client and server say to each other about connections and sessions, as JSON with checked types.
+
+HELLO, WELCOME and REFUSED packets carry one of the first three. A numbered message on the session lane is either a Jupyter
+message (``jupyter``) or, with the topic ``flame``, one of :data:`Request` going up and :data:`Answer` coming down.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+from flame_kernel.errors import FlameError, ProtocolError, from_code
+
+TOPIC = b"flame"
+
+LANE_SESSION = "session"
+LANE_CALLS = "calls"
+LANE_ENROL = "enrol"
+
+
+class Hello(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The first thing a client says on a connection.
+
+    Attributes:
+        versions: The protocol versions it speaks, best first.
+        lane: ``session`` (Jupyter traffic and requests about the session), ``calls`` or ``enrol``.
+        attachment: The name it chose for its conversation with the session, 32 hex digits; the same after each cut.
+        session: The session's name; empty for a private one, which ends with the attachment.
+        kernel: The kernelspec for a session that has to be started; empty for the server's default.
+        client: What to call the client in listings, such as ``ada@laptop``.
+        resumed: Whether the conversation began on an earlier connection, so that the server must still know it.
+        key: For ``enrol``: the client's own public key, as text.
+    """
+
+    versions: tuple[int, ...]
+    lane: str
+    attachment: str = ""
+    session: str = ""
+    kernel: str = ""
+    client: str = ""
+    resumed: bool = False
+    key: str = ""
+
+
+class Welcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The server's answer to a HELLO.
+
+    Attributes:
+        version: The protocol version that both will speak.
+        host: The server's host name.
+        session: The session's name, also when the server chose it.
+        kernel: The kernelspec the session runs.
+        language: The kernel's language, such as ``python``.
+        created: Whether the session was started for this HELLO.
+        calls: Whether the session answers calls (it runs Python and the worker is loaded).
+        pid: The kernel's process id on the host, 0 when unknown.
+    """
+
+    version: int
+    host: str = ""
+    session: str = ""
+    kernel: str = ""
+    language: str = ""
+    created: bool = False
+    calls: bool = False
+    pid: int = 0
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Why a connection or a request is refused.
+
+    Attributes:
+        code: The error's name, as in ``errors``.
+        message: One line for the user.
+    """
+
+    code: str
+    message: str
+
+    def error(self) -> FlameError:
+        """Return it as the exception it stands for."""
+        return from_code(self.code, self.message)
+
+    @classmethod
+    def of(cls, error: FlameError) -> Refusal:
+        """Return the refusal that stands for an exception."""
+        return cls(error.code, str(error))
+
+
+class Interrupt(msgspec.Struct, frozen=True, tag="interrupt"):
+    """Interrupt what the session's main thread is doing (SIGINT, or the kernel's own way)."""
+
+    id: int
+
+
+class Restart(msgspec.Struct, frozen=True, tag="restart"):
+    """End the session's kernel process and start a new one in its place."""
+
+    id: int
+
+
+class Close(msgspec.Struct, frozen=True, tag="close"):
+    """End the session and its kernel process."""
+
+    id: int
+
+
+class ListSessions(msgspec.Struct, frozen=True, tag="sessions"):
+    """List the sessions that belong to this key."""
+
+    id: int
+
+
+class ListKernels(msgspec.Struct, frozen=True, tag="kernels"):
+    """List the host's kernelspecs."""
+
+    id: int
+
+
+Request = Interrupt | Restart | Close | ListSessions | ListKernels
+
+
+class SessionInfo(msgspec.Struct, frozen=True):
+    """A session, as a listing shows it.
+
+    Attributes:
+        name: Its name.
+        kernel: Its kernelspec.
+        state: ``starting``, ``ready``, ``restarting``, ``dead``.
+        pid: Its process id, 0 when unknown.
+        started: When it was started, in seconds since the epoch.
+        clients: How many clients are attached now.
+    """
+
+    name: str
+    kernel: str
+    state: str
+    pid: int
+    started: float
+    clients: int
+
+
+class KernelInfo(msgspec.Struct, frozen=True):
+    """A kernelspec of the host.
+
+    Attributes:
+        name: Its name.
+        display_name: Its name for people.
+        language: Its language.
+    """
+
+    name: str
+    display_name: str
+    language: str
+
+
+class Done(msgspec.Struct, frozen=True, tag="done"):
+    """A request was carried out."""
+
+    id: int
+    sessions: tuple[SessionInfo, ...] = ()
+    kernels: tuple[KernelInfo, ...] = ()
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """A request was not carried out."""
+
+    id: int
+    why: Refusal
+
+
+class Died(msgspec.Struct, frozen=True, tag="died"):
+    """The session's kernel process ended by itself.
+
+    Attributes:
+        cause: How, in a line for the user.
+    """
+
+    cause: str
+
+
+class Restarted(msgspec.Struct, frozen=True, tag="restarted"):
+    """The session has a new kernel process.
+
+    Attributes:
+        pid: Its process id, 0 when unknown.
+    """
+
+    pid: int
+
+
+class Ended(msgspec.Struct, frozen=True, tag="ended"):
+    """The session was closed on purpose."""
+
+
+Answer = Done | Failed | Died | Restarted | Ended
+
+M = TypeVar("M")
+
+_encoder = msgspec.json.Encoder()
+
+
+def encode(message: msgspec.Struct) -> bytes:
+    """Return a message as JSON.
+
+    Example:
+        >>> encode(Interrupt(id=3))
+        b'{"type":"interrupt","id":3}'
+    """
+    return _encoder.encode(message)
+
+
+def decode(data: bytes | memoryview, kind: type[M]) -> M:
+    """Read a message and check its types.
+
+    Args:
+        data: JSON.
+        kind: What it must be.
+
+    Returns:
+        The message.
+
+    Raises:
+        ProtocolError: It isn't one.
+
+    Example:
+        >>> decode(b'{"type":"interrupt","id":3}', Request)
+        Interrupt(id=3)
+    """
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.DecodeError as error:
+        raise ProtocolError(f"a message arrived that can't be read: {error}") from error
+
+
+def decode_request(data: bytes | memoryview) -> Request:
+    """Read what a client asks of its session; see :func:`decode`."""
+    return decode(data, Request)  # type: ignore[arg-type]  # a union is no type for mypy
+
+
+def decode_answer(data: bytes | memoryview) -> Answer:
+    """Read what a server says about a session; see :func:`decode`."""
+    return decode(data, Answer)  # type: ignore[arg-type]  # a union is no type for mypy

@@ -1,0 +1,110 @@
+"""The one packet that everything travels in, on every lane.
+
+The first frame opens with a fixed head; the table of ``frames`` follows it.
+
+=====  =====  ===================================================================================
+bytes  name   meaning
+=====  =====  ===================================================================================
+1      magic  ``0xF1``: a Flame packet of wire format 1
+1      kind   one of :class:`Kind`
+8      number DATA: the message's number in its direction, from 1. GAP: the last number that is gone
+8      ack    the highest number that the sender of this packet has received without a hole
+=====  =====  ===================================================================================
+
+This module is loaded inside sessions too: standard library and Python 3.9.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Union
+
+from flame_kernel.errors import ProtocolError
+from flame_kernel.buffers import Buffer
+from flame_kernel.protocol.frames import pack, unpack
+
+VERSION = 1
+MAGIC = 0xF0 | VERSION
+
+_HEAD = struct.Struct("!BBQQ")
+
+
+class Kind(enum.IntEnum):
+    """What a packet is for."""
+
+    HELLO = 1  # client: the first packet on a connection; one part, JSON (messages.Hello)
+    WELCOME = 2  # server: the answer; ack says what it has received, so the client knows what to send again
+    REFUSED = 3  # either: this connection is of no use; one part, JSON (messages.Refusal)
+    DATA = 4  # either: a numbered message
+    ACK = 5  # either: nothing but the acknowledgement
+    GAP = 6  # either: the messages up to this number can't be sent any more
+    PING = 7  # client: are you there?
+    PONG = 8  # server: I am
+    RESET = 9  # server: I don't know this connection; say HELLO
+    BYE = 10  # client: I leave and shall not come back; what was kept for me can go
+
+
+@dataclass(frozen=True)
+class Packet:
+    """A packet, taken apart.
+
+    Attributes:
+        kind: What it is for.
+        number: See the table above; 0 where it has no meaning.
+        ack: The highest number its sender has received without a hole.
+        parts: The message's parts, in order.
+    """
+
+    kind: Kind
+    number: int = 0
+    ack: int = 0
+    parts: Sequence[Union[bytes, memoryview]] = ()
+
+
+def encode(kind: Kind, parts: Sequence[Buffer] = (), *, number: int = 0, ack: int = 0) -> list[Buffer]:
+    """Build the frames of a packet.
+
+    Args:
+        kind: What it is for.
+        parts: The message; large buffers are not copied.
+        number: The message's number, for DATA and GAP.
+        ack: The highest number received without a hole.
+
+    Returns:
+        The ZeroMQ frames.
+
+    Example:
+        >>> decode(encode(Kind.ACK, ack=7))
+        Packet(kind=<Kind.ACK: 5>, number=0, ack=7, parts=[])
+    """
+    return pack(parts, _HEAD.pack(MAGIC, kind, number, ack))
+
+
+def decode(frames: Sequence[Buffer]) -> Packet:
+    """Take a packet apart.
+
+    Args:
+        frames: What arrived.
+
+    Returns:
+        The packet; its parts are views of the frames.
+
+    Raises:
+        ProtocolError: It isn't a Flame packet of this wire format.
+    """
+    if not frames:
+        raise ProtocolError("a message without frames arrived")
+    try:
+        magic, kind, number, ack = _HEAD.unpack_from(frames[0])
+    except struct.error as error:
+        raise ProtocolError("a packet arrived that is shorter than its head") from error
+    if magic != MAGIC:
+        raise ProtocolError(f"a packet arrived that isn't of Flame's wire format {VERSION}")
+    try:
+        kind = Kind(kind)
+    except ValueError as error:
+        raise ProtocolError(f"a packet of unknown kind {kind} arrived") from error
+    return Packet(kind, number, ack, unpack(frames, _HEAD.size))

@@ -1,0 +1,129 @@
+"""Values to buffers and back.
+
+==========  =====================================================================================================
+format      parts
+==========  =====================================================================================================
+``PICKLE``  a pickle of protocol 5, then its out-of-band buffers, which are never copied
+``RAW``     one ``bytes`` object as it is
+``JSON``    plain data as JSON; the only format that a plain client sends or accepts
+==========  =====================================================================================================
+
+Unpickling runs code. It is done only for a peer that CURVE has authenticated, and never for a plain one; this is the only
+module of the project that unpickles.
+
+This module is loaded inside sessions too: standard library and Python 3.9, with cloudpickle where it can be had.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import pickle
+from collections.abc import Sequence
+from typing import Any
+
+from flame_kernel.errors import SerializationError
+from flame_kernel.buffers import Buffer
+
+# Below this size (bytes) a bytes object is as cheap inside a pickle.
+_RAW_FROM = 16 * 1024
+
+
+class Format(enum.IntEnum):
+    """How a value is written; the number crosses the wire."""
+
+    PICKLE = 0
+    RAW = 1
+    JSON = 2
+
+
+def dump(value: Any, plain: bool = False) -> tuple[Format, list[Buffer]]:
+    """Write a value.
+
+    Args:
+        value: Anything that can cross by value.
+        plain: Whether only JSON may be used.
+
+    Returns:
+        The format and the parts. Buffers of arrays are shared with the value, not copied: don't change it before it's sent.
+
+    Raises:
+        SerializationError: It can't cross by value.
+
+    Example:
+        >>> load(*dump({"a": [1, 2]}))
+        {'a': [1, 2]}
+    """
+    if plain:
+        return Format.JSON, [_dump_json(value)]
+    if type(value) is bytes and len(value) >= _RAW_FROM:
+        return Format.RAW, [value]
+    buffers: list[Buffer] = []
+
+    def keep(buffer: pickle.PickleBuffer) -> None:
+        buffers.append(buffer.raw())
+
+    try:
+        data = pickle.dumps(value, protocol=5, buffer_callback=keep)
+        by_name = b"__main__" in data
+    except Exception:  # noqa: BLE001  # a class's own __reduce__ may raise anything; cloudpickle has the last word
+        by_name = True
+    if by_name:
+        # What __main__ defines exists on this side only, so it has to travel as code, which pickle alone can't do.
+        buffers.clear()
+        data = _dump_code(value, keep)
+    return Format.PICKLE, [data, *buffers]
+
+
+def load(form: int, parts: Sequence[Buffer], plain: bool = False) -> Any:
+    """Read a value.
+
+    Args:
+        form: Its format.
+        parts: Its parts. Arrays share memory with them.
+        plain: Whether only JSON is accepted.
+
+    Returns:
+        The value.
+
+    Raises:
+        SerializationError: It can't be read here; the message says why.
+    """
+    if plain and form != Format.JSON:
+        raise SerializationError("a value came pickled, which a plain connection does not accept")
+    if not parts:
+        raise SerializationError("a value came without content")
+    try:
+        if form == Format.PICKLE:
+            return pickle.loads(parts[0], buffers=parts[1:])
+        if form == Format.RAW:
+            return bytes(parts[0])
+        if form == Format.JSON:
+            return json.loads(bytes(parts[0]))
+    except Exception as error:  # noqa: BLE001  # loading runs the value's own code, which may raise anything
+        raise SerializationError(f"the value can't be loaded here: {type(error).__name__}: {error}") from error
+    raise SerializationError(f"a value came in a format that is unknown here ({form})")
+
+
+def _dump_json(value: Any) -> bytes:
+    try:
+        return json.dumps(value, allow_nan=True).encode("utf-8")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SerializationError(f"a plain connection carries plain data only: {error}") from error
+
+
+def _dump_code(value: Any, keep: Any) -> bytes:
+    try:
+        import cloudpickle  # type: ignore[import-untyped,unused-ignore]  # only here: most values never need it
+    except ImportError as error:
+        raise SerializationError("a value that __main__ defines can't cross without cloudpickle") from error
+    try:
+        data: bytes = cloudpickle.dumps(value, protocol=5, buffer_callback=keep)
+    except Exception as error:  # noqa: BLE001  # a class's own __reduce__ may raise anything
+        raise SerializationError(f"{_describe(value)} can't cross by value: {error}") from error
+    return data
+
+
+def _describe(value: Any) -> str:
+    kind = type(value)
+    return f"a {kind.__module__}.{kind.__qualname__}" if kind.__module__ != "builtins" else f"a {kind.__qualname__}"

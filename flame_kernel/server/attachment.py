@@ -1,0 +1,99 @@
+"""A client's conversation with its session: what is kept for it while it is away, and what it has asked already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from flame_kernel.protocol import messages
+from flame_kernel.protocol.conversation import Conversation, Hole, Message
+from flame_kernel.buffers import Buffer
+from flame_kernel.protocol.packets import Kind, Packet, encode
+
+SendFrames = Callable[[Sequence[Buffer]], bool]
+
+
+class Attachment:
+    """One client's conversation with one session; it outlives the client's connections.
+
+    Args:
+        name: The name the client chose for the conversation.
+        client: What to call the client in listings.
+        limit_bytes: How much is kept for the client while it is away, in bytes.
+    """
+
+    def __init__(self, name: str, client: str, limit_bytes: int) -> None:
+        self.name = name
+        self.client = client
+        self._conversation = Conversation(limit_bytes)
+        self._send: SendFrames | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether a connection serves it now."""
+        return self._send is not None
+
+    def connect(self, send: SendFrames, received: int, welcome: messages.Welcome) -> None:
+        """Go on over a new connection.
+
+        Args:
+            send: Sends frames over it; false when it's gone.
+            received: The highest number the client has received.
+            welcome: What to answer to its HELLO.
+
+        Raises:
+            ProtocolError: The client acknowledges what was never sent.
+        """
+        self._conversation.resume(received)
+        self._send = send
+        send(self._conversation.greeting(Kind.WELCOME, [messages.encode(welcome)]))
+        self._flush()
+
+    def disconnect(self) -> None:
+        """Note that its connection is gone; messages are kept from now on."""
+        self._send = None
+
+    def deliver(self, parts: Sequence[Buffer]) -> None:
+        """Send the client a message; it's kept until the client has it."""
+        self._conversation.push(parts)
+        self._flush()
+
+    def tell(self, answer: messages.Answer) -> None:
+        """Send the client something about the session."""
+        self.deliver([messages.TOPIC, messages.encode(answer)])
+
+    def refuse(self, why: messages.Refusal) -> None:
+        """Tell the client that this is the end."""
+        if self._send is not None:
+            self._send(encode(Kind.REFUSED, [messages.encode(why)]))
+            self._send = None
+
+    def take(self, packet: Packet) -> Sequence[Buffer] | None:
+        """Take a packet of the client's.
+
+        Args:
+            packet: DATA, ACK or PING.
+
+        Returns:
+            The parts of its next request, or ``None``.
+
+        Raises:
+            ProtocolError: The client acknowledges what was never sent.
+        """
+        event = self._conversation.take(packet)
+        if isinstance(event, Hole):
+            if self._send is not None:
+                self._send(encode(Kind.RESET))
+            self.disconnect()
+            return None
+        if packet.kind is Kind.PING and self._send is not None:
+            self._send(self._conversation.greeting(Kind.PONG, []))
+        self._flush()
+        return event.parts if isinstance(event, Message) else None
+
+    def _flush(self) -> None:
+        if self._send is None:
+            return
+        for frames in self._conversation.outgoing():
+            if not self._send(frames):
+                self.disconnect()
+                return

@@ -1,0 +1,132 @@
+"""What a server is told: parsed once at the edge, frozen, and passed down."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from flame_kernel.errors import ConfigurationError, FlameDisabled
+from flame_kernel.security.folders import Folders
+
+DEFAULT_PORT = 9999
+
+_YES = frozenset({"true", "1", "yes", "on"})
+_NO = frozenset({"false", "0", "no", "off", ""})
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a server gives at most.
+
+    Attributes:
+        sessions: Sessions at a time.
+        journal_bytes: What is kept for one client that is away, in bytes; beyond it the oldest messages go, and it's told so.
+        start_s: How long a kernel may take to come up, in seconds.
+        silence_s: After how long without a sign of life a connection counts as gone, in seconds.
+        lease_s: How long a private session waits for its client to come back, in seconds.
+    """
+
+    sessions: int = 64
+    journal_bytes: int = 256 * 1024 * 1024
+    start_s: float = 60.0
+    silence_s: float = 20.0
+    lease_s: float = 60.0
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """Everything a server is told.
+
+    Attributes:
+        folders: Where its files are.
+        enabled: Whether it may start at all.
+        host: The address to listen at; loopback unless told otherwise.
+        port: The TCP port; 0 picks a free one; ``None`` for no TCP at all.
+        socket: A unix socket to listen at beside or instead of TCP, which only its user can open.
+        kernel: The kernelspec of sessions that name none.
+        key_file: The server's key.
+        until_idle: End when the last session has ended; how the embedded server works.
+        limits: What it gives at most.
+    """
+
+    folders: Folders
+    enabled: bool = False
+    host: str = "127.0.0.1"
+    port: int | None = DEFAULT_PORT
+    socket: Path | None = None
+    kernel: str = "python3"
+    key_file: Path | None = None
+    until_idle: bool = False
+    limits: Limits = Limits()
+
+    def require_enabled(self) -> None:
+        """Make sure that whoever starts the server meant to.
+
+        Raises:
+            FlameDisabled: It was not enabled.
+        """
+        if not self.enabled:
+            raise FlameDisabled(
+                "the Flame server is disabled, because it gives full access to this machine; "
+                "enable it with FLAME_ENABLED=true, with --enable, or with 'enabled = true' in "
+                f"{config_file(self.folders)}"
+            )
+
+
+def config_file(folders: Folders) -> Path:
+    """Return where the server's configuration file is."""
+    return folders.config / "server.toml"
+
+
+def load(environ: Mapping[str, str]) -> ServerConfig:
+    """Read configuration file and environment.
+
+    Args:
+        environ: The environment; FLAME_HOME and FLAME_ENABLED count.
+
+    Returns:
+        The configuration; options of the command line come on top of it.
+
+    Raises:
+        ConfigurationError: Something in it is unknown or of the wrong kind.
+    """
+    folders = Folders.find(environ)
+    config = ServerConfig(folders)
+    path = config_file(folders)
+    if path.exists():
+        try:
+            fields = tomllib.loads(path.read_text("utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{path} is not valid TOML: {error}") from error
+        config = _with_fields(config, fields, path)
+    if "FLAME_ENABLED" in environ:
+        config = replace(config, enabled=_truth(environ["FLAME_ENABLED"]))
+    return config
+
+
+def _with_fields(config: ServerConfig, fields: dict[str, Any], path: Path) -> ServerConfig:
+    kinds: dict[str, type] = {"enabled": bool, "host": str, "port": int, "kernel": str}
+    limits = fields.pop("limits", {})
+    for name, value in fields.items():
+        if name not in kinds:
+            raise ConfigurationError(f"{path}: {name!r} is unknown; known are {', '.join((*kinds, 'limits'))}")
+        if type(value) is not kinds[name]:
+            raise ConfigurationError(f"{path}: {name} must be a {kinds[name].__name__}, not {value!r}")
+    for name, value in limits.items():
+        if not hasattr(config.limits, name):
+            raise ConfigurationError(f"{path}: limits.{name} is unknown; known are {', '.join(vars(config.limits))}")
+        if type(value) not in (int, float) or value <= 0:
+            raise ConfigurationError(f"{path}: limits.{name} must be a number above 0, not {value!r}")
+    return replace(config, **fields, limits=replace(config.limits, **limits))
+
+
+def _truth(text: str) -> bool:
+    word = text.strip().lower()
+    if word in _YES:
+        return True
+    if word in _NO:
+        return False
+    raise ConfigurationError(f"FLAME_ENABLED={text!r} is neither yes nor no; say true (1, yes, on) or false (0, no, off)")

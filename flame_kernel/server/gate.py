@@ -1,0 +1,248 @@
+"""Where connections arrive: who are you, what do you want, and from then on each packet to where it belongs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+import zmq
+
+from flame_kernel.errors import (
+    CallsUnavailable,
+    FlameError,
+    LinkLost,
+    ProtocolError,
+    SessionDied,
+    UnknownSession,
+    VersionMismatch,
+)
+from flame_kernel.protocol import messages, packets
+from flame_kernel.buffers import Buffer
+from flame_kernel.protocol.link import PeerEvent, PeerState
+from flame_kernel.protocol.packets import Kind, Packet
+from flame_kernel.protocol.session import SessionState
+from flame_kernel.server.attachment import Attachment
+from flame_kernel.server.doorkeeper import Doorkeeper
+from flame_kernel.server.peers import Peer
+from flame_kernel.server.registry import Registry
+from flame_kernel.server.relay import Relay
+from flame_kernel.server.requests import Requests
+from flame_kernel.server.session import Session
+from flame_kernel.transport.interface import Listener
+
+log = logging.getLogger(__name__)
+
+
+class Gate:
+    """Serves the connections of one listener.
+
+    Args:
+        doorkeeper: Knows who is behind a connection.
+        registry: The sessions.
+        requests: Carries out what clients ask about sessions.
+        context: The ZeroMQ context, for relays.
+        host: What to call this host.
+        journal_bytes: How much is kept for a client that is away, in bytes.
+        clock: The event loop's time, in seconds.
+    """
+
+    def __init__(
+        self,
+        doorkeeper: Doorkeeper,
+        registry: Registry,
+        requests: Requests,
+        context: zmq.Context[zmq.Socket[bytes]],
+        host: str,
+        journal_bytes: int,
+        clock: Callable[[], float],
+    ) -> None:
+        self._doorkeeper = doorkeeper
+        self._registry = registry
+        self._requests = requests
+        self._context = context
+        self._host = host
+        self._journal_bytes = journal_bytes
+        self._clock = clock
+        self._peers: dict[bytes, Peer] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.listener: Listener | None = None
+
+    def on_frames(self, name: bytes, user: Callable[[], bytes], frames: list[Buffer]) -> None:
+        """Take a packet; whatever is wrong with it concerns this connection only."""
+        peer = self._peers.get(name)
+        if peer is not None:
+            peer.last_heard = self._clock()
+            if peer.relay is not None:
+                peer.relay.to_worker(frames)
+                return
+        try:
+            if peer is None:
+                peer = self._arrive(name, user())
+            self._take(name, peer, packets.decode(frames))
+        except FlameError as error:
+            self._refuse(name, peer, error)
+
+    def expire(self, silence_s: float) -> None:
+        """Let go of connections that were not heard of for too long.
+
+        Args:
+            silence_s: How long, in seconds.
+        """
+        now = self._clock()
+        for name, peer in list(self._peers.items()):
+            if now - peer.last_heard > silence_s and peer.machine.state is not PeerState.STARTING:
+                peer.machine.fire(PeerEvent.SILENT)
+                self._forget(name, peer)
+
+    def close(self) -> None:
+        """Tell every connection that the server ends."""
+        for name, peer in list(self._peers.items()):
+            self._refuse(name, peer, LinkLost(f"the server on {self._host} was stopped"))
+        for task in self._tasks:
+            task.cancel()
+
+    def _arrive(self, name: bytes, user: bytes) -> Peer:
+        caller = self._doorkeeper.recognise(user)
+        peer = Peer(caller, lambda frames: self._send(name, frames), self._clock())
+        self._peers[name] = peer
+        return peer
+
+    def _take(self, name: bytes, peer: Peer, packet: Packet) -> None:
+        if packet.kind is Kind.HELLO:
+            peer.machine.fire(PeerEvent.HELLO)
+            peer.leave()
+            hello = messages.decode(packet.parts[0] if packet.parts else b"", messages.Hello)
+            self._spawn(self._greet(name, peer, hello, packet.ack))
+        elif packet.kind is Kind.BYE:
+            peer.machine.fire(PeerEvent.BYE)
+            self._spawn(self._say_goodbye(peer))
+            self._forget(name, peer)
+        elif peer.attachment is not None and peer.session is not None:
+            parts = peer.attachment.take(packet)
+            if parts is not None:
+                self._spawn_request(peer.session, peer.attachment, parts)
+        elif peer.machine.state is PeerState.STARTING:
+            if packet.kind is Kind.PING:
+                peer.send(packets.encode(Kind.PONG))
+        else:
+            peer.send(packets.encode(Kind.RESET))
+
+    def _spawn_request(self, session: Session, attachment: Attachment, parts: object) -> None:
+        work = self._requests.take(session, attachment, parts)  # type: ignore[arg-type]
+        if work is not None:
+            self._spawn(work)
+
+    async def _greet(self, name: bytes, peer: Peer, hello: messages.Hello, received: int) -> None:
+        try:
+            if packets.VERSION not in hello.versions:
+                raise VersionMismatch(
+                    f"{self._host} speaks protocol version {packets.VERSION}, this client speaks "
+                    f"{', '.join(map(str, hello.versions)) or 'none'}; install the same version of remote-flame on both"
+                )
+            if hello.lane == messages.LANE_ENROL:
+                self._doorkeeper.enrol(peer.caller, hello)
+                peer.send(packets.encode(Kind.WELCOME, [messages.encode(messages.Welcome(packets.VERSION, self._host))]))
+                return
+            self._doorkeeper.require_key(peer.caller)
+            if hello.lane == messages.LANE_SESSION:
+                await self._attach(peer, hello, received)
+            elif hello.lane == messages.LANE_CALLS:
+                await self._relay(name, peer, hello)
+            else:
+                raise ProtocolError(f"{self._host} knows no lane {hello.lane!r}")
+        except FlameError as error:
+            self._refuse(name, peer, error)
+
+    async def _attach(self, peer: Peer, hello: messages.Hello, received: int) -> None:
+        owner = peer.caller.owner
+        if not hello.attachment.isalnum():
+            raise ProtocolError("a greeting arrived without a name for its conversation")
+        if hello.resumed:
+            session = self._registry.find(owner, hello.session)
+            created = False
+            if session is None or hello.attachment not in session.attachments:
+                raise UnknownSession(
+                    f"{self._host} no longer knows session {hello.session!r}: it was ended, or the server was restarted"
+                )
+        else:
+            session, created = await self._registry.obtain(owner, hello.session, hello.kernel)
+        if peer.machine.state is not PeerState.STARTING:  # it left while the session was being started
+            if session.private and not session.attachments:
+                await session.close()
+            return
+        attachment = session.attachments.get(hello.attachment)
+        if attachment is None:
+            attachment = Attachment(hello.attachment, hello.client or peer.caller.name, self._journal_bytes)
+            session.attachments[hello.attachment] = attachment
+        peer.machine.fire(PeerEvent.ATTACH)
+        peer.session, peer.attachment = session, attachment
+        attachment.connect(peer.send, received, self._welcome(session, created))
+
+    async def _relay(self, name: bytes, peer: Peer, hello: messages.Hello) -> None:
+        session = self._registry.find(peer.caller.owner, hello.session)
+        if session is None:
+            raise UnknownSession(f"{self._host} has no session {hello.session!r} that belongs to this key")
+        if session.state is SessionState.DEAD:
+            raise SessionDied(f"session {session.key.name!r} on {self._host} is dead; restart it to go on")
+        if not session.facts.calls:
+            raise CallsUnavailable(
+                f"session {session.key.name!r} runs {session.facts.language or 'another language'}, which has no "
+                "modules and expressions to call; run cells in it instead"
+            )
+
+        def on_process_change(why: FlameError | None) -> None:
+            if self._peers.get(name) is peer and peer.relay is not None:
+                peer.relay.close()
+                peer.relay = None
+                if why is None:
+                    del self._peers[name]
+                    peer.send(packets.encode(Kind.RESET))
+                else:
+                    self._refuse(name, peer, why)
+
+        peer.machine.fire(PeerEvent.RELAY)
+        peer.session = session
+        peer.send(packets.encode(Kind.WELCOME, [messages.encode(self._welcome(session, created=False))]))
+        peer.relay = Relay(self._context, session.process.worker_address, peer.send)
+        session.on_process_change.append(on_process_change)
+
+    def _welcome(self, session: Session, created: bool) -> messages.Welcome:
+        return messages.Welcome(
+            version=packets.VERSION,
+            host=self._host,
+            session=session.key.name,
+            kernel=session.process.kernel,
+            language=session.facts.language,
+            created=created,
+            calls=session.facts.calls,
+            pid=session.process.pid,
+        )
+
+    async def _say_goodbye(self, peer: Peer) -> None:
+        session, attachment = peer.session, peer.attachment
+        if session is None or attachment is None:
+            return
+        session.attachments.pop(attachment.name, None)
+        if session.private and not session.attachments:
+            await session.close()
+
+    def _send(self, name: bytes, frames: object) -> bool:
+        return self.listener is not None and self.listener.send(name, frames)  # type: ignore[arg-type]
+
+    def _refuse(self, name: bytes, peer: Peer | None, error: FlameError) -> None:
+        log.info("refused %s: %s", peer.caller.name if peer is not None else "a connection", error)
+        self._send(name, packets.encode(Kind.REFUSED, [messages.encode(messages.Refusal.of(error))]))
+        if peer is not None:
+            if peer.machine.allows(PeerEvent.REFUSE):
+                peer.machine.fire(PeerEvent.REFUSE)
+            self._forget(name, peer)
+
+    def _forget(self, name: bytes, peer: Peer) -> None:
+        peer.leave()
+        self._peers.pop(name, None)
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)  # type: ignore[arg-type]
+        task.add_done_callback(self._tasks.discard)  # type: ignore[arg-type]

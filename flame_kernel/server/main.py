@@ -1,0 +1,170 @@
+"""A running server: listeners bound, sessions behind them, until it's told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import zmq
+
+from flame_kernel.errors import AddressInUse, ConfigurationError
+from flame_kernel.security.admission import Admission
+from flame_kernel.security.authorized import AuthorizedKeys
+from flame_kernel.security.curve import secure_server, zap
+from flame_kernel.security.folders import private
+from flame_kernel.security.invite_book import InviteBook
+from flame_kernel.security.keys import KeyPair, load_or_create
+from flame_kernel.server.config import ServerConfig
+from flame_kernel.server.doorkeeper import Doorkeeper
+from flame_kernel.server.gate import Gate
+from flame_kernel.server.lease import Leases
+from flame_kernel.server.registry import Registry
+from flame_kernel.server.requests import Requests
+from flame_kernel.transport.listener import ZmqListener, server_socket
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Listening:
+    """What a server that has started listens on.
+
+    Attributes:
+        host: The address, as it was asked for.
+        port: The TCP port, 0 when there is none.
+        socket: The unix socket, if any.
+        keys: The server's keys.
+    """
+
+    host: str
+    port: int
+    socket: Path | None
+    keys: KeyPair
+
+
+def key_path(config: ServerConfig) -> Path:
+    """Return where the server's key is."""
+    return config.key_file or config.folders.config / "server.key"
+
+
+def authorized_keys(config: ServerConfig) -> AuthorizedKeys:
+    """Return the keys that may use the server."""
+    return AuthorizedKeys(config.folders.config / "authorized_keys")
+
+
+def invite_book(config: ServerConfig) -> InviteBook:
+    """Return the invites that the server gave out."""
+    return InviteBook(config.folders.state / "invites")
+
+
+async def serve(
+    config: ServerConfig, environ: Mapping[str, str], stop: asyncio.Event, on_ready: Callable[[Listening], None]
+) -> None:
+    """Run a server.
+
+    Args:
+        config: What it is told.
+        environ: The environment that kernels start from.
+        stop: Set to end it.
+        on_ready: Called once it listens.
+
+    Raises:
+        FlameDisabled: It was not enabled.
+        AddressInUse: Another process listens at its address.
+        KeyFileError: Its key or its folders can't be used.
+    """
+    config.require_enabled()
+    for folder in (config.folders.config, config.folders.state, config.folders.runtime):
+        private(folder)
+    keys = load_or_create(key_path(config), f"server key of {socket.gethostname()}")
+    authorized, invites = authorized_keys(config), invite_book(config)
+    admission = Admission(authorized, invites, time.time, log.warning)
+    host = socket.gethostname()
+    loop = asyncio.get_running_loop()
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    authenticator = zap(context, admission)
+    authenticator.start()
+    on_idle = stop.set if config.until_idle else _nothing
+    registry = Registry(config, context, environ, on_idle)
+    requests = Requests(registry)
+    doorkeeper = Doorkeeper(admission, authorized, invites, host, time.time)
+    gates: list[Gate] = []
+    listeners: list[ZmqListener] = []
+    try:
+        bound, port = _bind(context, config, keys)
+        for zmq_socket in bound:
+            gate = Gate(doorkeeper, registry, requests, context, host, config.limits.journal_bytes, loop.time)
+            gate.listener = ZmqListener(zmq_socket, gate)
+            gates.append(gate)
+            listeners.append(gate.listener)
+        leases = Leases(registry, gates, config.limits, loop.time)
+        on_ready(Listening(config.host, port, config.socket, keys))
+        async with leases:
+            await stop.wait()
+    finally:
+        await registry.close()
+        for gate in gates:
+            gate.close()
+        for listener in listeners:
+            listener.close()
+        authenticator.stop()
+        if config.socket is not None:
+            config.socket.unlink(missing_ok=True)
+        await asyncio.to_thread(context.destroy, 500)
+
+
+def _bind(
+    context: zmq.Context[zmq.Socket[bytes]], config: ServerConfig, keys: KeyPair
+) -> tuple[list[zmq.Socket[bytes]], int]:
+    bound = []
+    port = 0
+    if config.port is not None:
+        tcp = server_socket(context)
+        secure_server(tcp, keys)
+        name = f"[{config.host}]" if ":" in config.host else config.host
+        _bind_one(tcp, f"tcp://{name}:{config.port or '*'}", f"{config.host}:{config.port}")
+        port = int(tcp.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
+        bound.append(tcp)
+    if config.socket is not None:
+        local = server_socket(context)
+        private(config.socket.parent)
+        if _answers(config.socket):
+            raise AddressInUse(f"another server listens at {config.socket}; end it first, or choose another socket (-u)")
+        _bind_one(local, f"ipc://{config.socket}", str(config.socket))
+        os.chmod(config.socket, 0o600)
+        bound.append(local)
+    if not bound:
+        raise ConfigurationError("the server has nothing to listen at; give it a port (-p) or a unix socket (-u)")
+    return bound, port
+
+
+def _bind_one(zmq_socket: zmq.Socket[bytes], address: str, name: str) -> None:
+    try:
+        zmq_socket.bind(address)
+    except zmq.ZMQError as error:
+        if error.errno == zmq.EADDRINUSE:
+            raise AddressInUse(
+                f"another program listens at {name}; end it, or choose another port (-p, 0 picks a free one)"
+            ) from error
+        raise ConfigurationError(f"the server can't listen at {name}: {error.strerror}") from error
+
+
+def _answers(path: Path) -> bool:
+    """Tell whether a server is behind a unix socket; libzmq would take the place of a living one without a word."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
+def _nothing() -> None:
+    return
+

@@ -1,0 +1,59 @@
+"""One connection each: where it stands, who is behind it, and what it serves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from flame_kernel.protocol.link import PEER, Machine, PeerEvent, PeerState
+from flame_kernel.server.attachment import Attachment, SendFrames
+from flame_kernel.server.relay import Relay
+from flame_kernel.server.session import Session
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who is behind a connection.
+
+    Attributes:
+        owner: Whose sessions it may use: the fingerprint of its key; empty for the unix socket's user.
+        name: What to call it in logs.
+        public: Its public key in Z85; empty on the unix socket.
+        enrolled: Whether it may use sessions; who holds an invite may only enrol.
+    """
+
+    owner: str
+    name: str
+    public: bytes = b""
+    enrolled: bool = True
+
+
+@dataclass
+class Peer:
+    """One connection.
+
+    Attributes:
+        caller: Who is behind it.
+        send: Sends frames over it; false when it's gone.
+        last_heard: When something came over it, in the event loop's seconds.
+        machine: Where it stands.
+        session: The session it serves, once it has one.
+        attachment: The conversation it serves, on the session lane.
+        relay: The way to the session's worker, on the calls lane.
+    """
+
+    caller: Caller
+    send: SendFrames
+    last_heard: float
+    machine: Machine[PeerState, PeerEvent] = field(default_factory=lambda: Machine(PEER, PeerState.NEW))
+    session: Session | None = None
+    attachment: Attachment | None = None
+    relay: Relay | None = None
+
+    def leave(self) -> None:
+        """Let go of what it served."""
+        if self.relay is not None:
+            self.relay.close()
+            self.relay = None
+        if self.attachment is not None:
+            self.attachment.disconnect()
+            self.attachment = None

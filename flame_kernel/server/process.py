@@ -1,0 +1,150 @@
+"""A session's kernel process, started from a kernelspec by jupyter_client, so that its provisioners work here too."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+from jupyter_client.manager import AsyncKernelManager
+
+from flame_kernel.errors import KernelStartFailed, UnknownKernel
+from flame_kernel.transport.channels import ConnectionInfo
+
+# What tells a program that it runs below another Jupyter or Flame; a session starts afresh. JPY_PARENT_PID above all: a kernel
+# that has it ends with its launcher.
+_NOT_INHERITED = ("JPY_PARENT_PID", "JPY_SESSION_NAME", "FLAME_HOST", "FLAME_SESSION", "FLAME_KERNEL", "FLAME_ENABLED")
+
+
+def kernelspecs() -> dict[str, tuple[str, str]]:
+    """Return the host's kernelspecs: name to display name and language."""
+    found = KernelSpecManager().get_all_specs()
+    return {name: (info["spec"]["display_name"], info["spec"]["language"]) for name, info in found.items()}
+
+
+class KernelProcess:
+    """One kernel process after another, at the same five addresses.
+
+    Args:
+        kernel: The kernelspec's name.
+        folder: Where connection file and sockets go; only the user can enter it.
+        environ: The environment it starts from.
+
+    Raises:
+        UnknownKernel: The host has no such kernelspec.
+    """
+
+    def __init__(self, kernel: str, folder: Path, environ: Mapping[str, str]) -> None:
+        self.kernel = kernel
+        self._environ = {name: value for name, value in environ.items() if name not in _NOT_INHERITED}
+        short = uuid.uuid4().hex[:12]
+        self.worker_address = f"ipc://{folder / f'{short}-w'}"
+        self._manager = AsyncKernelManager(
+            kernel_name=kernel,
+            kernel_id=short,
+            transport="ipc",
+            ip=str(folder / short),
+            connection_file=str(folder / f"{short}.json"),
+        )
+        try:
+            self.language: str = self._manager.kernel_spec.language if self._manager.kernel_spec else ""
+        except NoSuchKernel:
+            known = ", ".join(sorted(kernelspecs())) or "none at all"
+            raise UnknownKernel(f"there is no kernel named {kernel!r} on this host; there are: {known}") from None
+
+    async def start(self) -> ConnectionInfo:
+        """Start the process.
+
+        Returns:
+            How to reach its channels.
+
+        Raises:
+            KernelStartFailed: It could not be started at all.
+        """
+        try:
+            # "independent" keeps JPY_PARENT_PID away from it: the session outlives this server.
+            await self._manager.start_kernel(
+                independent=True, env=dict(self._environ), cwd=os.path.expanduser("~"), stdin=asyncio.subprocess.DEVNULL
+            )
+        except Exception as error:  # noqa: BLE001  # provisioners raise what they like; each is a failed start
+            raise KernelStartFailed(f"kernel {self.kernel!r} could not be started: {error}") from error
+        return ConnectionInfo.of(self._manager.get_connection_info())
+
+    async def restart(self) -> None:
+        """End the process at once and start another one at the same addresses.
+
+        Raises:
+            KernelStartFailed: It could not be started.
+        """
+        try:
+            await self._manager.restart_kernel(now=True)
+        except Exception as error:  # noqa: BLE001  # as above
+            raise KernelStartFailed(f"kernel {self.kernel!r} could not be restarted: {error}") from error
+
+    async def interrupt(self) -> None:
+        """Send the kernel's process group SIGINT, or the kernel its interrupt message, as its kernelspec says."""
+        await self._manager.interrupt_kernel()
+
+    async def close(self) -> None:
+        """End the process at once and remove its files."""
+        await self._manager.shutdown_kernel(now=True)
+        Path(self.worker_address.removeprefix("ipc://")).unlink(missing_ok=True)
+
+    @property
+    def pid(self) -> int:
+        """The process id, 0 when it runs elsewhere or not at all."""
+        process = getattr(self._manager.provisioner, "process", None)
+        return 0 if process is None else int(process.pid)
+
+    async def ended(self) -> str:
+        """Wait until the process has ended.
+
+        Returns:
+            How it ended, in words.
+        """
+        provisioner = self._manager.provisioner
+        if provisioner is None:
+            return "it is not running"
+        if self.pid and hasattr(os, "pidfd_open"):
+            await _exit_of(self.pid)
+        status = await provisioner.wait()
+        return how_it_ended(status)
+
+
+async def _exit_of(pid: int) -> None:
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    loop = asyncio.get_running_loop()
+    gone = asyncio.Event()
+    loop.add_reader(descriptor, gone.set)
+    try:
+        await gone.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
+def how_it_ended(status: int | None) -> str:
+    """Return an exit status in words.
+
+    Args:
+        status: As ``subprocess`` gives it: negative for a signal.
+
+    Example:
+        >>> how_it_ended(-9)
+        'it was killed (SIGKILL), which is what the system does when memory runs out'
+    """
+    if status is None:
+        return "it ended"
+    if status >= 0:
+        return f"it ended with exit code {status}"
+    name = signal.Signals(-status).name if -status in signal.valid_signals() else f"signal {-status}"
+    if -status == signal.SIGKILL:
+        return f"it was killed ({name}), which is what the system does when memory runs out"
+    return f"it was ended by {name}"

@@ -1,0 +1,122 @@
+"""All sessions of a server, by whose they are and what they're called."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable, Mapping
+
+import zmq
+
+from flame_kernel.errors import LimitExceeded
+from flame_kernel.protocol.messages import SessionInfo
+from flame_kernel.protocol.session import SessionState
+from flame_kernel.security.folders import private as private_folder
+from flame_kernel.server.config import ServerConfig
+from flame_kernel.server.process import KernelProcess
+from flame_kernel.server.session import Session, SessionKey
+
+
+class Registry:
+    """Starts sessions, finds them again, and ends them.
+
+    Args:
+        config: The server's configuration.
+        context: The ZeroMQ context for the sessions' channels.
+        environ: The environment that kernels start from.
+        on_idle: Called when the last session has ended.
+    """
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        context: zmq.Context[zmq.Socket[bytes]],
+        environ: Mapping[str, str],
+        on_idle: Callable[[], None],
+    ) -> None:
+        self._config = config
+        self._context = context
+        self._environ = environ
+        self._on_idle = on_idle
+        self._sessions: dict[SessionKey, Session] = {}
+        self._starting: dict[SessionKey, asyncio.Task[Session]] = {}
+
+    async def obtain(self, owner: str, name: str, kernel: str) -> tuple[Session, bool]:
+        """Find a session, or start it.
+
+        Args:
+            owner: Whose.
+            name: Its name; empty for a new private one.
+            kernel: The kernelspec if it has to be started; empty for the default.
+
+        Returns:
+            The session, ready or dead, and whether it was started for this call.
+
+        Raises:
+            UnknownKernel: The host has no such kernelspec.
+            KernelStartFailed: The kernel did not come up.
+            LimitExceeded: There are as many sessions as the server allows.
+        """
+        key = SessionKey(owner, name or f"private-{uuid.uuid4().hex[:8]}")
+        session = self._sessions.get(key)
+        if session is not None:
+            return session, False
+        task = self._starting.get(key)
+        if task is not None:
+            return await asyncio.shield(task), False
+        if len(self._sessions) + len(self._starting) >= self._config.limits.sessions:
+            raise LimitExceeded(
+                f"this server runs {self._config.limits.sessions} sessions already, which is its limit "
+                "(limits.sessions); end one of them first"
+            )
+        task = asyncio.create_task(self._start(key, kernel, private=not name))
+        self._starting[key] = task
+        task.add_done_callback(lambda _: self._starting.pop(key))
+        return await asyncio.shield(task), True
+
+    def find(self, owner: str, name: str) -> Session | None:
+        """Return a running session, ``None`` when there's none of that name."""
+        return self._sessions.get(SessionKey(owner, name))
+
+    def listing(self, owner: str) -> tuple[SessionInfo, ...]:
+        """Return what a listing shows of a key's sessions."""
+        return tuple(
+            SessionInfo(
+                name=key.name,
+                kernel=session.process.kernel,
+                state=session.state.value,
+                pid=session.process.pid if session.state is not SessionState.DEAD else 0,
+                started=session.started,
+                clients=sum(attachment.connected for attachment in session.attachments.values()),
+            )
+            for key, session in self._sessions.items()
+            if key.owner == owner
+        )
+
+    def lonely(self) -> list[Session]:
+        """Return the private sessions that no client is connected to."""
+        return [
+            session
+            for session in self._sessions.values()
+            if session.private and not any(attachment.connected for attachment in session.attachments.values())
+        ]
+
+    async def close(self) -> None:
+        """End all sessions."""
+        for task in self._starting.values():
+            task.cancel()
+        await asyncio.gather(*self._starting.values(), return_exceptions=True)
+        await asyncio.gather(*(session.close() for session in list(self._sessions.values())))
+
+    async def _start(self, key: SessionKey, kernel: str, private: bool) -> Session:
+        folder = private_folder(self._config.folders.runtime)
+        process = KernelProcess(kernel or self._config.kernel, folder, self._environ)
+        session = Session(key, private, process, time.time(), self._config.limits.start_s, self._forget)
+        await session.start(self._context)
+        self._sessions[key] = session
+        return session
+
+    def _forget(self, session: Session) -> None:
+        if self._sessions.pop(session.key, None) is not None and not self._sessions:
+            self._on_idle()

@@ -1,0 +1,203 @@
+"""A kernel's five channels, from either side: a server connects to those of a session, a bridge binds those of a notebook.
+
+The Jupyter messaging specification 5.5 gives the socket types; the connection file gives addresses and the signing key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import zmq
+
+from flame_kernel.errors import ConfigurationError, ProtocolError
+from flame_kernel.buffers import Buffer
+from flame_kernel.protocol.jupyter import Channel, Envelope, Signer
+from flame_kernel.transport.eventsocket import EventSocket
+
+OnMessage = Callable[[Channel, Envelope], None]
+OnDamage = Callable[[Channel, ProtocolError], None]
+
+# A session's socket file appears when its kernel has got so far; libzmq's own 100 ms would be most of a start.
+_RECONNECT_MS = 5
+
+
+@dataclass(frozen=True)
+class ConnectionInfo:
+    """What a connection file says.
+
+    Attributes:
+        transport: ``tcp`` or ``ipc``.
+        ip: The address, or for ``ipc`` the path that ports are appended to.
+        ports: The port of each channel.
+        heartbeat_port: The port of the heartbeat.
+        key: The signing key; empty for no signatures.
+    """
+
+    transport: str
+    ip: str
+    ports: Mapping[Channel, int]
+    heartbeat_port: int
+    key: bytes
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> ConnectionInfo:
+        """Read the fields of a connection file.
+
+        Raises:
+            ConfigurationError: Something is missing, or signatures are of a kind that isn't spoken here.
+        """
+        scheme = fields.get("signature_scheme", "hmac-sha256")
+        if scheme != "hmac-sha256":
+            raise ConfigurationError(f"the connection file asks for signatures by {scheme}; hmac-sha256 is supported")
+        try:
+            ports = {channel: int(fields[f"{channel.value.decode()}_port"]) for channel in Channel}
+            key = fields.get("key", b"")
+            return cls(
+                str(fields.get("transport", "tcp")),
+                str(fields["ip"]),
+                ports,
+                int(fields["hb_port"]),
+                key.encode("utf-8") if isinstance(key, str) else bytes(key),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigurationError(f"the connection file can't be used: {error!r}") from error
+
+    def address(self, port: int) -> str:
+        """Return the ZeroMQ address of a port."""
+        separator = "-" if self.transport == "ipc" else ":"
+        return f"{self.transport}://{self.ip}{separator}{port}"
+
+
+class KernelChannels:
+    """A server's side of a session's channels.
+
+    Args:
+        context: The ZeroMQ context.
+        info: The session's connection file.
+        on_message: Called with what the kernel sends. The identities of replies and input requests come back as they were given.
+        on_damage: Called when a message can't be read.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        info: ConnectionInfo,
+        on_message: OnMessage,
+        on_damage: OnDamage,
+    ) -> None:
+        self._signer = Signer(info.key)
+        self._on_message = on_message
+        self._on_damage = on_damage
+        self._sockets: dict[Channel, EventSocket] = {}
+        for channel in Channel:
+            socket = context.socket(zmq.SUB if channel is Channel.IOPUB else zmq.DEALER)
+            socket.setsockopt(zmq.LINGER, 0)
+            socket.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS)
+            # A queue that is full drops messages; the session's journal is what bounds memory.
+            socket.setsockopt(zmq.RCVHWM, 0)
+            socket.setsockopt(zmq.SNDHWM, 0)
+            if channel is Channel.IOPUB:
+                socket.subscribe(b"")
+            else:
+                # The kernel sends an input request to the identity that its shell channel knows.
+                socket.setsockopt(zmq.ROUTING_ID, b"flame-server")
+            socket.connect(info.address(info.ports[channel]))
+            self._sockets[channel] = EventSocket(socket, self._receiver(channel))
+
+    def send(self, channel: Channel, envelope: Envelope) -> None:
+        """Send a message to the kernel; its identities come back with the replies."""
+        self._sockets[channel].send(self._signer.seal(envelope))
+
+    def close(self) -> None:
+        """Close the sockets."""
+        for socket in self._sockets.values():
+            socket.close()
+
+    def _receiver(self, channel: Channel) -> Callable[[list[Buffer]], None]:
+        def receive(frames: list[Buffer]) -> None:
+            try:
+                envelope = self._signer.open(frames)
+            except ProtocolError as error:
+                self._on_damage(channel, error)
+                return
+            self._on_message(channel, envelope)
+
+        return receive
+
+
+class NotebookChannels:
+    """A bridge's side of a notebook's channels: all five are bound at once, and the heartbeat is answered here.
+
+    Args:
+        context: The ZeroMQ context.
+        info: The bridge's connection file.
+        on_message: Called with what frontends send; the first identity is the frontend's.
+        on_damage: Called when a message can't be read.
+        on_subscribe: Called with the topic when a frontend subscribes to iopub.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        info: ConnectionInfo,
+        on_message: OnMessage,
+        on_damage: OnDamage,
+        on_subscribe: Callable[[bytes], None],
+    ) -> None:
+        self._signer = Signer(info.key)
+        self._on_message = on_message
+        self._on_damage = on_damage
+        self._on_subscribe = on_subscribe
+        self._sockets: dict[Channel, EventSocket] = {}
+        for channel in Channel:
+            socket = _bound(context, zmq.XPUB if channel is Channel.IOPUB else zmq.ROUTER, info.address(info.ports[channel]))
+            receiver = self._subscription if channel is Channel.IOPUB else self._receiver(channel)
+            self._sockets[channel] = EventSocket(socket, receiver)
+        heartbeat = _bound(context, zmq.ROUTER, info.address(info.heartbeat_port))
+        self._heartbeat = EventSocket(heartbeat, lambda frames: self._heartbeat.send(frames))
+
+    def send(self, channel: Channel, envelope: Envelope) -> None:
+        """Send a message to the frontend that its identities name, or to all on iopub."""
+        self._sockets[channel].send(self._signer.seal(envelope))
+
+    def close(self, linger_ms: int = 1_000) -> None:
+        """Close the sockets.
+
+        Args:
+            linger_ms: How long the last replies may take to leave, in milliseconds.
+        """
+        for socket in (*self._sockets.values(), self._heartbeat):
+            socket.close(linger_ms)
+
+    def _receiver(self, channel: Channel) -> Callable[[list[Buffer]], None]:
+        def receive(frames: list[Buffer]) -> None:
+            try:
+                envelope = self._signer.open(frames)
+            except ProtocolError as error:
+                self._on_damage(channel, error)
+                return
+            self._on_message(channel, envelope)
+
+        return receive
+
+    def _subscription(self, frames: list[Buffer]) -> None:
+        event = bytes(frames[0])
+        if event.startswith(b"\x01"):
+            self._on_subscribe(event[1:])
+
+
+def _bound(context: zmq.Context[zmq.Socket[bytes]], kind: int, address: str) -> zmq.Socket[bytes]:
+    socket = context.socket(kind)
+    socket.setsockopt(zmq.LINGER, 1_000)
+    socket.setsockopt(zmq.SNDHWM, 0)
+    socket.setsockopt(zmq.RCVHWM, 0)
+    if kind == zmq.ROUTER:
+        # A frontend that comes back under its old identity takes the place of its old connection.
+        socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
+    else:
+        # Every subscription is announced, also a second one to the same topic: each subscriber gets its welcome.
+        socket.setsockopt(zmq.XPUB_VERBOSE, 1)
+    socket.bind(address)
+    return socket

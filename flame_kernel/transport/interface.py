@@ -1,0 +1,96 @@
+"""What a link needs of a transport; ``dialler`` and ``listener`` do it over ZeroMQ, ``memory`` without a network.
+
+Both ends are driven by callbacks in one asyncio loop, and no callback is made from within a call.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from flame_kernel.buffers import Buffer
+
+
+class Cause(enum.Enum):
+    """Why a connection ended, as far as the transport can tell."""
+
+    NO_ANSWER = "no answer"  # nothing listens, or the network does not lead there
+    KEY_REFUSED = "key refused"  # the server does not admit our key
+    HANDSHAKE = "handshake"  # something answered, but both sides could not prove who they are
+    LOST = "lost"  # it was up and ended
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a server is and which keys open the door.
+
+    Attributes:
+        address: ``tcp://host:port`` or ``ipc://path``.
+        name: What to call it in messages, such as ``gpu1:9999``.
+        server_key: The server's public key in Z85; empty on a unix socket, which its folder protects.
+        public: This client's public key in Z85.
+        secret: This client's secret key in Z85.
+        pinned_in: The file that the server's key was taken from, if any.
+    """
+
+    address: str
+    name: str
+    server_key: bytes = b""
+    public: bytes = b""
+    secret: bytes = b""
+    pinned_in: Path | None = None
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.address!r}, {self.name!r})"
+
+
+class DiallerEvents(Protocol):
+    """What a dialler calls."""
+
+    def on_up(self) -> None:
+        """The connection is there, encrypted and authenticated."""
+
+    def on_frames(self, frames: list[Buffer]) -> None:
+        """A message arrived."""
+
+    def on_down(self, cause: Cause) -> None:
+        """The connection ended, or an attempt failed. The transport tries again by itself until it is closed."""
+
+
+class Dialler(Protocol):
+    """The client's end."""
+
+    def dial(self) -> None:
+        """Begin, or begin again with a connection that's certainly new."""
+
+    def send(self, frames: Sequence[Buffer]) -> None:
+        """Send a message; what can't be sent is dropped, and ``on_down`` follows."""
+
+    def close(self, linger_ms: int = 0) -> None:
+        """End it; no callback follows."""
+
+
+class ListenerEvents(Protocol):
+    """What a listener calls."""
+
+    def on_frames(self, peer: bytes, user: Callable[[], bytes], frames: list[Buffer]) -> None:
+        """A message arrived.
+
+        Args:
+            peer: The connection, by a name that only the transport gives.
+            user: Tells the public key (Z85) that authenticated the connection; empty on a unix socket.
+            frames: The message.
+        """
+
+
+class Listener(Protocol):
+    """The server's end."""
+
+    def send(self, peer: bytes, frames: Sequence[Buffer]) -> bool:
+        """Send a message to a connection; false when it isn't there any more."""
+
+    def close(self) -> None:
+        """End it; no callback follows."""

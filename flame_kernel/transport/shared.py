@@ -1,0 +1,115 @@
+"""A ZeroMQ socket that many threads share: one waits for messages, all may send, and none hands its message to another.
+
+A thread that only passes messages on costs two wake-ups a call. Here a thread sends for itself, under a lock; the one that
+waits does so on the socket's file descriptor, outside the lock. ZeroMQ allows a socket to change threads behind a full memory
+barrier, which the lock is.
+
+This module is loaded inside sessions too: standard library, pyzmq and Python 3.9.
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket as sockets
+import threading
+from collections.abc import Sequence
+from typing import Optional
+
+import zmq
+
+from flame_kernel.buffers import Buffer
+from flame_kernel.transport.sockets import receive, send, set_common_options
+
+
+class SharedSocket:
+    """Shares one socket between threads.
+
+    Args:
+        socket: The socket; it belongs to this object from now on.
+    """
+
+    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+        self._socket = socket
+        self._lock = threading.Lock()
+        self._wake_in, self._wake_out = sockets.socketpair()
+        self._wake_in.setblocking(False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(socket.getsockopt(zmq.FD), selectors.EVENT_READ)
+        self._selector.register(self._wake_in, selectors.EVENT_READ, "wake")
+        self._closed = False
+
+    def receive(self, timeout: Optional[float] = None) -> Optional[list[Buffer]]:
+        """Wait for a message; one thread at a time.
+
+        Args:
+            timeout: How long, in seconds; ``None`` for as long as it takes.
+
+        Returns:
+            Its frames, or ``None`` after the timeout or once the socket is closed.
+        """
+        while True:
+            with self._lock:
+                if self._closed:
+                    return None
+                try:
+                    return receive(self._socket, zmq.NOBLOCK)
+                except zmq.Again:
+                    pass
+            ready = self._selector.select(timeout)
+            if not ready:
+                return None
+            if any(key.data == "wake" for key, _ in ready):
+                self._wake_in.recv(4096)
+
+    def send(self, frames: Sequence[Buffer]) -> bool:
+        """Send a message from any thread.
+
+        Args:
+            frames: The message.
+
+        Returns:
+            False when the peer isn't there any more, or takes nothing.
+        """
+        with self._lock:
+            if self._closed:
+                return False
+            try:
+                send(self._socket, frames, zmq.NOBLOCK)
+            except zmq.Again:
+                return False
+            except zmq.ZMQError as error:
+                if error.errno == zmq.EHOSTUNREACH:
+                    return False
+                raise
+            # Sending may have consumed the signal that the waiting thread would have seen.
+            missed = self._socket.getsockopt(zmq.EVENTS) & zmq.POLLIN
+        if missed:
+            self._wake()
+        return True
+
+    def close(self) -> None:
+        """Close the socket; a thread that waits returns."""
+        with self._lock:
+            self._closed = True
+            self._socket.close()
+        self._wake()
+
+    def _wake(self) -> None:
+        self._wake_out.send(b"\0")
+
+
+def bind_rendezvous(address: str) -> SharedSocket:
+    """Bind the socket at which a worker waits for calls.
+
+    Args:
+        address: ``ipc://path`` in a folder that only its user can enter.
+
+    Returns:
+        The bound ROUTER. Its context belongs to it, so that what the session does with ZeroMQ does not touch it.
+    """
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    socket = context.socket(zmq.ROUTER)
+    set_common_options(socket)
+    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+    socket.bind(address)
+    return SharedSocket(socket)

@@ -1,0 +1,67 @@
+"""Sending and receiving multi-frame messages on a ZeroMQ socket, and the options that all our sockets share.
+
+This module is loaded inside sessions too: standard library, pyzmq and Python 3.9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import zmq
+
+from flame_kernel.buffers import OWN_FRAME, Buffer, size
+
+# An endless frame must not fill the memory of the other side. Bulk data goes in chunks far below this.
+MAX_FRAME_BYTES = 2 * 1024**3
+
+# A dead peer is noticed by ZeroMQ's own heartbeats (ZMTP 3.1 PING/PONG), in milliseconds.
+HEARTBEAT_EVERY_MS = 5_000
+HEARTBEAT_TIMEOUT_MS = 15_000
+HANDSHAKE_TIMEOUT_MS = 10_000
+
+
+def send(socket: zmq.Socket[bytes], frames: Sequence[Buffer], flags: int = 0) -> None:
+    """Send a message; large frames are not copied.
+
+    Args:
+        socket: The socket.
+        frames: The message.
+        flags: ``zmq.NOBLOCK`` or 0.
+
+    Raises:
+        zmq.Again: The peer's queue is full and ``NOBLOCK`` was given.
+    """
+    last = len(frames) - 1
+    for position, frame in enumerate(frames):
+        more = zmq.SNDMORE if position < last else 0
+        socket.send(frame, flags | more, copy=size(frame) < OWN_FRAME)
+
+
+def receive(socket: zmq.Socket[bytes], flags: int = 0) -> list[Buffer]:
+    """Receive a message; its first frame is copied, those that may be large are views of what arrived.
+
+    Args:
+        socket: The socket.
+        flags: ``zmq.NOBLOCK`` or 0.
+
+    Returns:
+        The frames.
+
+    Raises:
+        zmq.Again: Nothing is there and ``NOBLOCK`` was given.
+    """
+    frames: list[Buffer] = [socket.recv(flags)]
+    while socket.getsockopt(zmq.RCVMORE):
+        frames.append(socket.recv(copy=False).buffer)
+    return frames
+
+
+def set_common_options(socket: zmq.Socket[bytes]) -> None:
+    """Set what every socket of a Flame link needs."""
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
+    socket.setsockopt(zmq.IPV6, 1)
+    socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_EVERY_MS)
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
+    socket.setsockopt(zmq.HEARTBEAT_TTL, HEARTBEAT_TIMEOUT_MS)
+    socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_TIMEOUT_MS)

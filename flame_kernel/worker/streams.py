@@ -1,0 +1,78 @@
+"""What a call prints goes to its caller: the session's own stdout and stderr stay in place and only look who writes.
+
+Swapping ``sys.stdout`` would swap it for the whole process, cells included. Here the write method of the stream object that the
+kernel installed looks first whether the writing thread serves a call.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Callable, Optional
+
+from flame_kernel.protocol.calls import Outcome
+
+# Text is sent line by line, or when this many characters have come without one.
+_AT_LEAST = 4096
+
+
+class Sink:
+    """Collects what one call prints.
+
+    Args:
+        emit: Called with the stream (STDOUT or STDERR) and the text.
+    """
+
+    def __init__(self, emit: Callable[[Outcome, str], None]) -> None:
+        self._emit = emit
+        self._pending: dict[Outcome, str] = {}
+
+    def write(self, stream: Outcome, text: str) -> None:
+        """Take text; whole lines are sent on at once."""
+        pending = self._pending.pop(stream, "") + text
+        if "\n" in text or "\r" in text or len(pending) >= _AT_LEAST:
+            self._emit(stream, pending)
+        else:
+            self._pending[stream] = pending
+
+    def flush(self) -> None:
+        """Send what is left."""
+        pending, self._pending = self._pending, {}
+        for stream, text in pending.items():
+            self._emit(stream, text)
+
+
+_sink: contextvars.ContextVar[Optional[Sink]] = contextvars.ContextVar("flame_sink", default=None)
+
+
+@contextmanager
+def printing_to(sink: Sink) -> Iterator[None]:
+    """Let what this thread prints go to a sink."""
+    token = _sink.set(sink)
+    try:
+        yield
+    finally:
+        _sink.reset(token)
+        sink.flush()
+
+
+def listen() -> None:
+    """Make the process's stdout and stderr look who writes; once for each stream object."""
+    for stream, outcome in ((sys.stdout, Outcome.STDOUT), (sys.stderr, Outcome.STDERR)):
+        if not hasattr(stream.write, "flame_outcome"):
+            stream.write = _routed(stream.write, outcome)  # type: ignore[method-assign]
+
+
+def _routed(write: Callable[[str], int], outcome: Outcome) -> Callable[[str], int]:
+    def routed(text: str) -> int:
+        sink = _sink.get()
+        if sink is None or not isinstance(text, str):
+            return write(text)
+        sink.write(outcome, text)
+        return len(text)
+
+    marked: Any = routed
+    marked.flame_outcome = outcome
+    return routed
