@@ -43,7 +43,7 @@ async def start(folders: Folders, timeout: float) -> None:
     command = [sys.executable, "-m", "flame_kernel", "serve", "--embedded"]
 
     def launch() -> int:
-        with log.open("ab", opener=_private_opener) as errors:
+        with open(log, "ab", opener=_private_opener) as errors:
             return subprocess.run(
                 command,
                 stdin=subprocess.DEVNULL,

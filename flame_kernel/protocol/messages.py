@@ -55,6 +55,7 @@ class Welcome(msgspec.Struct, frozen=True, omit_defaults=True):
         created: Whether the session was started for this HELLO.
         calls: Whether the session answers calls (it runs Python and the worker is loaded).
         pid: The kernel's process id on the host, 0 when unknown.
+        state: Where the session stands, as in ``session``.
     """
 
     version: int
@@ -65,6 +66,7 @@ class Welcome(msgspec.Struct, frozen=True, omit_defaults=True):
     created: bool = False
     calls: bool = False
     pid: int = 0
+    state: str = ""
 
 
 class Refusal(msgspec.Struct, frozen=True):

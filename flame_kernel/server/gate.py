@@ -217,6 +217,7 @@ class Gate:
             created=created,
             calls=session.facts.calls,
             pid=session.process.pid,
+            state=session.state.value,
         )
 
     async def _say_goodbye(self, peer: Peer) -> None:

@@ -42,6 +42,7 @@ class KernelProcess:
         self.kernel = kernel
         self._environ = {name: value for name, value in environ.items() if name not in _NOT_INHERITED}
         short = uuid.uuid4().hex[:12]
+        self.log = folder / f"{short}.log"
         self.worker_address = f"ipc://{folder / f'{short}-w'}"
         self._manager = AsyncKernelManager(
             kernel_name=kernel,
@@ -66,10 +67,11 @@ class KernelProcess:
             KernelStartFailed: It could not be started at all.
         """
         try:
-            # "independent" keeps JPY_PARENT_PID away from it: the session outlives this server.
-            await self._manager.start_kernel(
-                independent=True, env=dict(self._environ), cwd=os.path.expanduser("~"), stdin=asyncio.subprocess.DEVNULL
-            )
+            with open(self.log, "ab", opener=_private_opener) as log:
+                # "independent" keeps JPY_PARENT_PID away from it: the session outlives this server.
+                await self._manager.start_kernel(
+                    independent=True, env=self._environ, cwd=os.path.expanduser("~"), stdout=log, stderr=log
+                )
         except Exception as error:  # noqa: BLE001  # provisioners raise what they like; each is a failed start
             raise KernelStartFailed(f"kernel {self.kernel!r} could not be started: {error}") from error
         return ConnectionInfo.of(self._manager.get_connection_info())
@@ -81,7 +83,8 @@ class KernelProcess:
             KernelStartFailed: It could not be started.
         """
         try:
-            await self._manager.restart_kernel(now=True)
+            with open(self.log, "ab", opener=_private_opener) as log:
+                await self._manager.restart_kernel(now=True, stdout=log, stderr=log)
         except Exception as error:  # noqa: BLE001  # as above
             raise KernelStartFailed(f"kernel {self.kernel!r} could not be restarted: {error}") from error
 
@@ -92,7 +95,8 @@ class KernelProcess:
     async def close(self) -> None:
         """End the process at once and remove its files."""
         await self._manager.shutdown_kernel(now=True)
-        Path(self.worker_address.removeprefix("ipc://")).unlink(missing_ok=True)
+        for path in (Path(self.worker_address.removeprefix("ipc://")), self.log):
+            path.unlink(missing_ok=True)
 
     @property
     def pid(self) -> int:
@@ -113,6 +117,10 @@ class KernelProcess:
             await _exit_of(self.pid)
         status = await provisioner.wait()
         return how_it_ended(status)
+
+
+def _private_opener(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 async def _exit_of(pid: int) -> None:

@@ -109,7 +109,6 @@ def start(address: str) -> None:
     operations = Operations(namespace)
     if shell is not None:
         shell.events.register("post_run_cell", lambda result: _keep(shell, operations, result))
-    streams.listen()
     Worker(bind_rendezvous(address), operations).start()
 
 

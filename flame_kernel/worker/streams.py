@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextvars
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Callable, Optional
 
 from flame_kernel.protocol.calls import Outcome
@@ -50,6 +50,7 @@ _sink: contextvars.ContextVar[Optional[Sink]] = contextvars.ContextVar("flame_si
 @contextmanager
 def printing_to(sink: Sink) -> Iterator[None]:
     """Let what this thread prints go to a sink."""
+    _listen()
     token = _sink.set(sink)
     try:
         yield
@@ -58,11 +59,15 @@ def printing_to(sink: Sink) -> Iterator[None]:
         sink.flush()
 
 
-def listen() -> None:
-    """Make the process's stdout and stderr look who writes; once for each stream object."""
+def _listen() -> None:
+    """Make the process's stdout and stderr look who writes.
+
+    Looked after before each call: IPython puts a write method of its own there while a cell runs, and afterwards the one it found.
+    """
     for stream, outcome in ((sys.stdout, Outcome.STDOUT), (sys.stderr, Outcome.STDERR)):
         if not hasattr(stream.write, "flame_outcome"):
-            stream.write = _routed(stream.write, outcome)  # type: ignore[method-assign]
+            with suppress(AttributeError):  # the user put something there that can't be taught, such as a StringIO
+                stream.write = _routed(stream.write, outcome)  # type: ignore[method-assign]
 
 
 def _routed(write: Callable[[str], int], outcome: Outcome) -> Callable[[str], int]:

@@ -1,0 +1,74 @@
+"""``python -m flame_kernel.kernel -f CONNECTION_FILE``: what the kernelspec starts."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import zmq
+
+from flame_kernel.client.connecting import Connector
+from flame_kernel.client.target import parse
+from flame_kernel.errors import ConfigurationError, FlameError
+from flame_kernel.kernel.bridge import Bridge, Exit, Goal
+from flame_kernel.kernel.parent import when_parent_ends
+from flame_kernel.transport.channels import ConnectionInfo
+
+# How long the session may take to be there, in seconds; a frontend waits meanwhile, and can interrupt and shut down.
+_OPEN_S = 60.0
+
+
+def main() -> None:
+    """Run the bridge for one notebook."""
+    parser = argparse.ArgumentParser(prog="flame-kernel", description="The Remote Flame kernel.")
+    parser.add_argument("-f", dest="connection_file", type=Path, required=True, help="what Jupyter wrote for this kernel")
+    parser.add_argument("--host", help="the server: host:port; FLAME_HOST, else the embedded server")
+    parser.add_argument("--kernel", help="the kernelspec to run there; FLAME_KERNEL, else the server's default")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING, format="flame: %(message)s")
+    try:
+        sys.exit(asyncio.run(_run(arguments, os.environ)))
+    except FlameError as error:
+        sys.exit(f"flame: {error}")
+
+
+async def _run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Exit:
+    info = _read(arguments.connection_file)
+    goal = Goal(
+        parse(arguments.host, environ),
+        environ.get("FLAME_SESSION") or _session_name(arguments.connection_file),
+        arguments.kernel or environ.get("FLAME_KERNEL", ""),
+    )
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    loop = asyncio.get_running_loop()
+    bridge = Bridge(context, info, Connector(context, environ, _OPEN_S), goal)
+    # Interrupts come as messages. A Ctrl-C in Jupyter's terminal reaches every process there, and means none of the kernels.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(bridge.detach))
+    with when_parent_ends(bridge.detach):
+        result = await bridge.run()
+    await asyncio.to_thread(context.term)
+    return result
+
+
+def _read(path: Path) -> ConnectionInfo:
+    try:
+        return ConnectionInfo.of(msgspec.json.decode(path.read_bytes(), type=dict))
+    except (OSError, msgspec.DecodeError) as error:
+        raise ConfigurationError(f"the connection file {path} can't be read: {error}") from error
+
+
+def _session_name(connection_file: Path) -> str:
+    # Jupyter keeps the connection file over restarts, so the bridge that follows finds the session of the one before.
+    return f"notebook-{connection_file.stem.removeprefix('kernel-')}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""The messages that a bridge makes itself: what a kernel would say if there were one, and what it has to say of its own."""
+
+from __future__ import annotations
+
+import platform
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from flame_kernel import __version__
+from flame_kernel.errors import FlameError
+from flame_kernel.protocol.frames import Buffer
+from flame_kernel.protocol.jupyter import PROTOCOL_VERSION, Channel, Envelope, compose
+
+Send = Callable[[Channel, Envelope], None]
+
+_LANGUAGE = {
+    "name": "python",
+    "version": platform.python_version(),
+    "mimetype": "text/x-python",
+    "file_extension": ".py",
+    "pygments_lexer": "ipython3",
+    "codemirror_mode": {"name": "ipython", "version": 3},
+    "nbconvert_exporter": "python",
+}
+
+
+class Answers:
+    """Makes messages and sends them to the notebook.
+
+    Args:
+        send: Sends a message on a channel.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        # Frontends drop queued messages when the session id in headers changes, so the kernel's own is used once it is known.
+        self.session = uuid.uuid4().hex
+
+    def reply(self, channel: Channel, request: Envelope, msg_type: str, content: dict[str, Any]) -> None:
+        """Answer a request, with the busy and idle status that a kernel puts around it."""
+        self.status("busy", request.parts[0])
+        self._reply(channel, request, msg_type, content)
+        self.status("idle", request.parts[0])
+
+    def status(self, state: str, parent: Buffer = b"{}") -> None:
+        """Publish the execution state."""
+        self._publish("status", {"execution_state": state}, parent, b"status")
+
+    def stream(self, text: str, parent: Buffer) -> None:
+        """Show a line of our own below a cell."""
+        self._publish("stream", {"name": "stderr", "text": text}, parent, b"stream.stderr")
+
+    def welcome(self, topic: bytes) -> None:
+        """Tell a new subscriber that it is heard (JEP 65)."""
+        self._publish("iopub_welcome", {}, b"{}", topic)
+
+    def without_session(self, channel: Channel, request: Envelope, error: FlameError) -> None:
+        """Answer a request while there is no session to pass it to.
+
+        Args:
+            channel: Where it came from.
+            request: The request.
+            error: Why there's none, in a line for the user.
+        """
+        header = request.header()
+        if header.msg_type == "execute_request":
+            self._execute_error(request, error)
+            return
+        content = _EMPTY.get(header.msg_type)
+        if header.msg_type == "kernel_info_request":
+            content = _kernel_info(error)
+        if content is not None:
+            self.reply(channel, request, header.msg_type.replace("_request", "_reply"), {"status": "ok", **content})
+
+    def _execute_error(self, request: Envelope, error: FlameError) -> None:
+        parent = request.parts[0]
+        failure = {"ename": type(error).__name__, "evalue": str(error), "traceback": [f"{type(error).__name__}: {error}"]}
+        self.status("busy", parent)
+        code = request.content().get("code", "")
+        self._publish("execute_input", {"code": code, "execution_count": 0}, parent, b"execute_input")
+        self._publish("error", failure, parent, b"error")
+        content = {"status": "error", "execution_count": 0, "user_expressions": {}, "payload": [], **failure}
+        self._reply(Channel.SHELL, request, "execute_reply", content)
+        self.status("idle", parent)
+
+    def _reply(self, channel: Channel, request: Envelope, msg_type: str, content: dict[str, Any]) -> None:
+        envelope = compose(
+            msg_type, content, session=self.session, parent=request.parts[0], identities=request.identities
+        )
+        self._send(channel, envelope)
+
+    def _publish(self, msg_type: str, content: dict[str, Any], parent: Buffer, topic: bytes) -> None:
+        self._send(
+            Channel.IOPUB, compose(msg_type, content, session=self.session, parent=parent, identities=(topic,))
+        )
+
+
+_EMPTY: dict[str, dict[str, Any]] = {
+    "complete_request": {"matches": [], "cursor_start": 0, "cursor_end": 0, "metadata": {}},
+    "inspect_request": {"found": False, "data": {}, "metadata": {}},
+    "history_request": {"history": []},
+    "is_complete_request": {"status": "unknown"},
+    "comm_info_request": {"comms": {}},
+    "usage_request": {},
+    "interrupt_request": {},
+}
+
+
+def _kernel_info(error: FlameError) -> dict[str, Any]:
+    return {
+        "protocol_version": PROTOCOL_VERSION,
+        "implementation": "remote-flame",
+        "implementation_version": __version__,
+        "language_info": _LANGUAGE,
+        "banner": f"Remote Flame {__version__}: {error}",
+        "help_links": [],
+        "supported_features": [],
+    }
