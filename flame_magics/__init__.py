@@ -1,1 +1,33 @@
-"""The %flame magics."""
+"""The ``%flame`` magics: remote machines at hand in an ordinary local notebook.
+
+``%load_ext flame_magics`` loads them. Each is a thin layer over ``flame_kernel``'s public API.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """Register the magics; what ``%load_ext flame_magics`` calls.
+
+    Args:
+        shell: The running IPython.
+    """
+    from flame_magics.magics import FlameMagics
+
+    shell.register_magics(FlameMagics(shell))
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """Close all connections; what ``%unload_ext flame_magics`` calls.
+
+    Args:
+        shell: The running IPython.
+    """
+    magics = shell.magics_manager.registry.get("FlameMagics")
+    if magics is not None:
+        magics.connections.close()  # type: ignore[attr-defined]  # the registry is typed by its base class
