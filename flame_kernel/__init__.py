@@ -1,7 +1,7 @@
 """Remote Flame: another machine's Python from a notebook or a script.
 
-The names below are the whole public interface; they are loaded on first use, so that ``import flame_kernel`` costs next to
-nothing, inside a session as well.
+The names below are the whole public interface; they are loaded on first use, so that ``import flame_kernel`` costs
+next to nothing, inside a session as well.
 """
 
 from __future__ import annotations

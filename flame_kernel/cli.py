@@ -1,4 +1,4 @@
-"""The ``flame`` command and ``flame-server``. Errors are one line; nothing here is more than a call of what is below."""
+"""The ``flame`` command and ``flame-server``. Errors are one line, and all work is done by what is below."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _OneLine(click.Group):
             return super().invoke(ctx)
 
 
-class _errors_in_one_line:  # noqa: N801  # used as a verb
+class _errors_in_one_line:  # used as a verb
     def __enter__(self) -> None:
         return
 
@@ -106,7 +106,7 @@ def invite(host: str | None, port: int | None, minutes: float) -> None:
 
     config = load(os.environ)
     keys = load_or_create(key_path(config), f"server key of {socket.gethostname()}")
-    where = host or (socket.gethostname() if config.host in ("0.0.0.0", "::") else config.host)  # noqa: S104  # compared
+    where = host or (socket.gethostname() if config.host in ("0.0.0.0", "::") else config.host)  # compared
     click.echo(_fresh_invite(config, where, port or config.port or 0, keys.public, minutes * 60))
 
 
@@ -138,9 +138,13 @@ def _announce(config: Any, listening: Any) -> None:
     from flame_kernel.security.key_text import fingerprint
     from flame_kernel.server.main import authorized_keys
 
-    admitted = [f"{entry.comment or entry.fingerprint} ({entry.role.value})" for entry in authorized_keys(config).entries()]
+    admitted = [
+        f"{entry.comment or entry.fingerprint} ({entry.role.value})" for entry in authorized_keys(config).entries()
+    ]
     if listening.port:
-        click.echo(f"listening on {listening.host}:{listening.port}, encrypted; key {fingerprint(listening.keys.public)}")
+        click.echo(
+            f"listening on {listening.host}:{listening.port}, encrypted; key {fingerprint(listening.keys.public)}"
+        )
     if listening.socket:
         click.echo(f"listening on {listening.socket}, for this user only")
     click.echo(f"admitted: {', '.join(admitted) or 'nobody yet'}")

@@ -1,8 +1,8 @@
 """Every error that Remote Flame raises, in one tree.
 
 Each message is one line that says what happened, on which host, and what to do about it; front ends print it as it is.
-An error that a server reports crosses the wire as a *code* and a message (:class:`Refusal` in ``protocol/messages.py``),
-and :func:`from_code` turns it back into its class.
+An error that a server reports crosses the wire as a *code* and a message (:class:`Refusal` in
+``protocol/messages.py``), and :func:`from_code` turns it back into its class.
 
 This module is loaded inside sessions too, so it keeps to the standard library and Python 3.9.
 """

@@ -8,8 +8,8 @@ format      parts
 ``JSON``    plain data as JSON; the only format that a plain client sends or accepts
 ==========  =====================================================================================================
 
-Unpickling runs code. It is done only for a peer that CURVE has authenticated, and never for a plain one; this is the only
-module of the project that unpickles.
+Unpickling runs code. It is done only for a peer that CURVE has authenticated, and never for a plain one; this is the
+only module of the project that unpickles.
 
 This module is loaded inside sessions too: standard library and Python 3.9, with cloudpickle where it can be had.
 """
@@ -22,8 +22,8 @@ import pickle
 from collections.abc import Sequence
 from typing import Any
 
-from flame_kernel.errors import SerializationError
 from flame_kernel.buffers import Buffer
+from flame_kernel.errors import SerializationError
 
 # Below this size (bytes) a bytes object is as cheap inside a pickle.
 _RAW_FROM = 16 * 1024
@@ -45,7 +45,8 @@ def dump(value: Any, plain: bool = False) -> tuple[Format, list[Buffer]]:
         plain: Whether only JSON may be used.
 
     Returns:
-        The format and the parts. Buffers of arrays are shared with the value, not copied: don't change it before it's sent.
+        The format and the parts. Buffers of arrays are shared with the value, not copied: don't change it before it's
+        sent.
 
     Raises:
         SerializationError: It can't cross by value.
@@ -100,7 +101,7 @@ def load(form: int, parts: Sequence[Buffer], plain: bool = False) -> Any:
             return bytes(parts[0])
         if form == Format.JSON:
             return json.loads(bytes(parts[0]))
-    except Exception as error:  # noqa: BLE001  # loading runs the value's own code, which may raise anything
+    except Exception as error:  # loading runs the value's own code, which may raise anything
         raise SerializationError(f"the value can't be loaded here: {type(error).__name__}: {error}") from error
     raise SerializationError(f"a value came in a format that is unknown here ({form})")
 
@@ -119,7 +120,7 @@ def _dump_code(value: Any, keep: Any) -> bytes:
         raise SerializationError("a value that __main__ defines can't cross without cloudpickle") from error
     try:
         data: bytes = cloudpickle.dumps(value, protocol=5, buffer_callback=keep)
-    except Exception as error:  # noqa: BLE001  # a class's own __reduce__ may raise anything
+    except Exception as error:  # a class's own __reduce__ may raise anything
         raise SerializationError(f"{_describe(value)} can't cross by value: {error}") from error
     return data
 

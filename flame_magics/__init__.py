@@ -30,4 +30,4 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
     """
     magics = shell.magics_manager.registry.get("FlameMagics")
     if magics is not None:
-        magics.connections.close()  # type: ignore[attr-defined]  # the registry is typed by its base class
+        magics.connections.close()

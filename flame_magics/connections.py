@@ -61,7 +61,7 @@ class Connections:
 
     def close(self) -> None:
         """Close all of them."""
-        for _, flame in self.items():
+        for flame in self._by_name.values():
             flame.close()
         self._by_name.clear()
         self.default = ""

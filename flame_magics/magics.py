@@ -50,6 +50,7 @@ class FlameMagics(Magics):
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
         self.connections = Connections()
+        self._names: dict[str, Any] = shell.user_ns
 
     @magic_arguments()
     @argument("target", nargs="?", help="host, host:port, an invite, or nothing for a server on this machine")
@@ -79,6 +80,9 @@ class FlameMagics(Magics):
     @line_magic
     def flame_status(self, line: str) -> None:
         """Show all connections."""
+        self._show_status()
+
+    def _show_status(self) -> None:
         for name, flame in self.connections.items():
             mark = "*" if name == self.connections.default else " "
             print(f"{mark} {name}: {flame!r}")  # noqa: T201  # what it's for
@@ -88,7 +92,9 @@ class FlameMagics(Magics):
     @magic_arguments()
     @argument("-t", "--target", help="which connection; the latest unless told")
     @argument("-i", "--input", action="append", default=[], help="local variables to push first: x,y")
-    @argument("-o", "--output", action="append", default=[], help="remote variables to pull afterwards: df or local=remote")
+    @argument(
+        "-o", "--output", action="append", default=[], help="remote variables to pull afterwards: df or local=remote"
+    )
     @argument("expression", nargs="*", help="as a line magic: an expression, whose value is returned")
     @needs_local_scope
     @no_var_expand
@@ -99,31 +105,31 @@ class FlameMagics(Magics):
         if cell is None:
             return self._evaluate(line)
         arguments = parse_argstring(self.flame, line)
-        names = local_ns if local_ns is not None else self.shell.user_ns
+        names = local_ns if local_ns is not None else self._names
         with _short_errors():
             flame = self.connections.get(arguments.target)
             for name in _names(arguments.input):
-                if name not in names and name not in self.shell.user_ns:
+                if name not in names and name not in self._names:
                     raise NameError(f"name {name!r} is not defined here, so it can't be pushed")
-                flame[name] = names.get(name, self.shell.user_ns.get(name))
+                flame[name] = names.get(name, self._names.get(name))
         result = flame.run(cell, show_result=False)
         for pair in _names(arguments.output):
             local, _, remote = pair.partition("=")
-            self.shell.user_ns[local] = flame[remote or local]
+            self._names[local] = flame[remote or local]
         if result.result is None:
             return None
         return RemoteResult(result) if result.note else result.value
 
     def _evaluate(self, line: str) -> Any:
         if not line.strip():
-            self.flame_status("")
+            self._show_status()
             return None
         with _short_errors():
             flame = self.connections.get(None)
         return flame.evaluate(line.strip())
 
 
-class _short_errors:  # noqa: N801  # used as a verb
+class _short_errors:  # used as a verb
     """Lets our own errors show as one line: the notebook's user did nothing that a traceback would explain."""
 
     def __enter__(self) -> None:

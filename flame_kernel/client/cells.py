@@ -13,7 +13,6 @@ from flame_kernel.protocol.jupyter import Channel, Envelope, compose
 from flame_kernel.protocol.replies import ReplyMatcher
 
 
-
 @dataclass(frozen=True)
 class CellResult:
     """What a cell gave.

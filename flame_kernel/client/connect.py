@@ -20,10 +20,10 @@ def connect(
     """Connect to a Flame server and a session on it.
 
     Args:
-        target: ``host``, ``host:port``, an invite (``flame://host:port/#…``), the path of a unix socket, or nothing: then FLAME_HOST
-            counts, and without it a server on this machine, which is started if need be.
-        session: The name of a session to share with everyone who has the same key; it's started if there's none, and stays.
-            Without it (and without FLAME_SESSION) the connection gets a private one, which ends with it.
+        target: ``host``, ``host:port``, an invite (``flame://host:port/#…``), the path of a unix socket, or nothing:
+            then FLAME_HOST counts, and without it a server on this machine, which is started if need be.
+        session: The name of a session to share with everyone who has the same key; it's started if there's none, and
+            stays. Without it (and without FLAME_SESSION) the connection gets a private one, which ends with it.
         kernel: The kernelspec of a session that has to be started; FLAME_KERNEL, else the server's default.
         plain: Whether only plain data may cross: nothing is ever unpickled here.
         timeout: How long connecting may take, in seconds, a new session's start included.

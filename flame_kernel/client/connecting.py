@@ -30,14 +30,14 @@ class Connector:
         timeout: How long connecting may take, in seconds.
     """
 
-    def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], environ: Mapping[str, str], timeout: float
-    ) -> None:
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], environ: Mapping[str, str], timeout: float) -> None:
         self._context = context
         self._folders = Folders.find(environ)
         self._timeout = timeout
 
-    async def open(self, target: Target, events: SessionEvents, session: str, kernel: str) -> tuple[Endpoint, SessionClient]:
+    async def open(
+        self, target: Target, events: SessionEvents, session: str, kernel: str
+    ) -> tuple[Endpoint, SessionClient]:
         """Open a session.
 
         Args:
@@ -94,7 +94,8 @@ class Connector:
         server_key = known.lookup(str(address))
         if server_key is None:
             raise HostUnknown(
-                f"{address} is not known here; pair once with the invite that 'flame-server' or 'flame invite' prints there"
+                f"{address} is not known here; pair once with the invite that 'flame-server' or 'flame invite' "
+                "prints there"
             )
         key = self._own_key()
         return Endpoint(_tcp(address), str(address), server_key, key.public, key.secret, known.path)

@@ -189,8 +189,8 @@ class Connection:
         try:
             follow(cell, display, answer, cell.arrived.get, show_result)
         except KeyboardInterrupt:
-            # The remote side gets the interrupt, and its KeyboardInterrupt comes back as the cell's error. A second one here
-            # gives up waiting.
+            # The remote side gets the interrupt, and its KeyboardInterrupt comes back as the cell's error. A second
+            # one here gives up waiting.
             self._loop.start(self._client.interrupt())
             follow(cell, display, answer, cell.arrived.get, show_result)
 
@@ -221,4 +221,3 @@ class Connection:
     def _require_open(self) -> None:
         if self._over is not None:
             raise self._over
-

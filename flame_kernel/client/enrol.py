@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import zmq
 
+from flame_kernel.buffers import Buffer
 from flame_kernel.client.diagnose import why_not
 from flame_kernel.client.link import Link
 from flame_kernel.client.session import own_name
 from flame_kernel.errors import FlameError, FlameTimeout, InviteError
 from flame_kernel.protocol import messages, packets
-from flame_kernel.buffers import Buffer
 from flame_kernel.security.key_text import public_to_text
 from flame_kernel.security.keys import KeyPair
 from flame_kernel.transport.dialler import ZmqDialler
@@ -45,9 +45,7 @@ class _Outcome:
             self.result.set_result(result)
 
 
-async def enrol(
-    context: zmq.Context[zmq.Socket[bytes]], door: Endpoint, key: KeyPair, timeout: float
-) -> None:
+async def enrol(context: zmq.Context[zmq.Socket[bytes]], door: Endpoint, key: KeyPair, timeout: float) -> None:
     """Have this client's key admitted.
 
     Args:
@@ -69,7 +67,7 @@ async def enrol(
     link.start()
     try:
         result = await asyncio.wait_for(outcome.result, timeout)
-    except asyncio.TimeoutError:
+    except TimeoutError:
         reason = await asyncio.to_thread(why_not, door, None)
         raise reason or FlameTimeout(f"{door.name} did not answer within {timeout:g} s") from None
     finally:
@@ -79,4 +77,8 @@ async def enrol(
         raise reason or FlameTimeout(f"{door.name} hung up")
     if result is not None:
         from_key = result.code == "key-refused"
-        raise InviteError(f"{door.name} does not know this invite; ask for a new one (flame invite)") if from_key else result
+        raise (
+            InviteError(f"{door.name} does not know this invite; ask for a new one (flame invite)")
+            if from_key
+            else result
+        )

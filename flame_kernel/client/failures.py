@@ -40,7 +40,8 @@ def from_answer(answer: CallAnswer, where: str, plain: bool) -> BaseException:
 def marked(error: BaseException, where: str, text: str) -> BaseException:
     """Give an exception its remote half.
 
-    Plain Python prints the cause first and then the caller's frames; IPython asks the exception how it wants to be shown.
+    Plain Python prints the cause first and then the caller's frames; IPython asks the exception how it wants to be
+    shown.
 
     Args:
         error: What will be raised here.

@@ -165,7 +165,7 @@ class Flame:
         silent: bool = False,
         store_history: bool = True,
     ) -> CellResult:
-        """Run a cell, on the session's main thread; its outputs are shown as they come. Ctrl-C interrupts it over there.
+        """Run a cell on the session's main thread, showing its outputs as they come; Ctrl-C interrupts it over there.
 
         Args:
             code: The cell, with everything that a notebook's cell may have.
@@ -213,9 +213,7 @@ class Flame:
     def __enter__(self) -> Flame:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
     def __repr__(self) -> str:

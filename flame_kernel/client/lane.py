@@ -1,6 +1,7 @@
 """A calls lane: one call after the other, on the caller's own thread, over whatever connection there is.
 
-A thread between caller and socket would cost two wake-ups a call. Callers on several threads take a lane each (``Lanes``).
+A thread between caller and socket would cost two wake-ups a call. Callers on several threads take a lane each
+(``Lanes``).
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from typing import Any
 
 import zmq
 
+from flame_kernel.buffers import Buffer, size
 from flame_kernel.errors import FlameError, FlameTimeout, LinkLost, ProtocolError, SessionRestarted
 from flame_kernel.protocol import messages, packets
 from flame_kernel.protocol.calls import CallAnswer, Operation, Outcome, decode_answer, encode_request
 from flame_kernel.protocol.conversation import Conversation, Hole, Message
-from flame_kernel.buffers import Buffer, size
 from flame_kernel.protocol.packets import Kind, Packet
 from flame_kernel.serialize import dump
 from flame_kernel.transport.blocking import Connection
@@ -39,9 +40,7 @@ class Lane:
         plain: Whether only plain data may cross.
     """
 
-    def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], endpoint: Endpoint, session: str, plain: bool
-    ) -> None:
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: Endpoint, session: str, plain: bool) -> None:
         self._context = context
         self._endpoint = endpoint
         self._session = session

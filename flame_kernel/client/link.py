@@ -8,10 +8,10 @@ from typing import Protocol
 
 import msgspec
 
+from flame_kernel.buffers import Buffer
 from flame_kernel.errors import FlameError, KeyRefused, ProtocolError
 from flame_kernel.protocol import messages, packets
 from flame_kernel.protocol.conversation import Conversation, Hole, Message, Missing
-from flame_kernel.buffers import Buffer
 from flame_kernel.protocol.link import LINK, LinkEvent, LinkState, Machine
 from flame_kernel.protocol.packets import Kind, Packet
 from flame_kernel.transport.interface import Cause, Dialler, DiallerEvents

@@ -46,6 +46,7 @@ class RemoteObject:
         return found
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call it over there."""
         return self._connection.call(Operation.CALL, self._module, self._path, args, kwargs)
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""A client's view of its session over a link: Jupyter messages both ways, requests and their answers, what befalls it."""
+"""A client's view of its session over a link: Jupyter messages requests and answers, what befalls it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Protocol
 
 import zmq
 
+from flame_kernel.buffers import Buffer
 from flame_kernel.client.diagnose import why_not
 from flame_kernel.client.link import Link
 from flame_kernel.errors import FlameError, FlameTimeout, LinkLost, ProtocolError
 from flame_kernel.protocol import messages, packets
-from flame_kernel.buffers import Buffer
 from flame_kernel.protocol.jupyter import Channel, Envelope, from_link, to_link
 from flame_kernel.protocol.replies import ReplyMatcher
 from flame_kernel.transport.dialler import ZmqDialler
@@ -101,7 +101,7 @@ class SessionClient:
         self._link.start()
         try:
             return await asyncio.wait_for(asyncio.shield(self._opened), timeout)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             self._link.close(leave=True)
             reason = await asyncio.to_thread(why_not, self._endpoint, None)
             raise reason or FlameTimeout(
@@ -213,7 +213,7 @@ class SessionClient:
         return self._link
 
 
-class _AttemptFailed(Exception):  # noqa: N818  # it never leaves this module
+class _AttemptFailed(Exception):  # it never leaves this module
     def __init__(self, cause: Cause) -> None:
         super().__init__(cause)
         self.cause = cause

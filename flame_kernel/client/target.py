@@ -51,8 +51,8 @@ def parse(text: str | None, environ: Mapping[str, str]) -> Target:
     """Understand what a user named.
 
     Args:
-        text: ``host``, ``host:port``, an invite (``flame://host:port/#…``), a path to a unix socket, ``embedded``, or nothing: then
-            the environment's FLAME_HOST counts, and without it the embedded server.
+        text: ``host``, ``host:port``, an invite (``flame://host:port/#…``), a path to a unix socket, ``embedded``, or
+            nothing: then the environment's FLAME_HOST counts, and without it the embedded server.
         environ: The environment.
 
     Returns:

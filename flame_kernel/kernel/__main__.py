@@ -28,7 +28,9 @@ _OPEN_S = 60.0
 def main() -> None:
     """Run the bridge for one notebook."""
     parser = argparse.ArgumentParser(prog="flame-kernel", description="The Remote Flame kernel.")
-    parser.add_argument("-f", dest="connection_file", type=Path, required=True, help="what Jupyter wrote for this kernel")
+    parser.add_argument(
+        "-f", dest="connection_file", type=Path, required=True, help="what Jupyter wrote for this kernel"
+    )
     parser.add_argument("--host", help="the server: host:port; FLAME_HOST, else the embedded server")
     parser.add_argument("--kernel", help="the kernelspec to run there; FLAME_KERNEL, else the server's default")
     arguments = parser.parse_args()
@@ -49,7 +51,8 @@ async def _run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Exi
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     loop = asyncio.get_running_loop()
     bridge = Bridge(context, info, Connector(context, environ, _OPEN_S), goal)
-    # Interrupts come as messages. A Ctrl-C in Jupyter's terminal reaches every process there, and means none of the kernels.
+    # Interrupts come as messages. A Ctrl-C in Jupyter's terminal reaches every process there, and means none of the
+    # kernels.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(bridge.detach))
     with when_parent_ends(bridge.detach):

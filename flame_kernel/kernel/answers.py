@@ -1,4 +1,4 @@
-"""The messages that a bridge makes itself: what a kernel would say if there were one, and what it has to say of its own."""
+"""The messages that a bridge makes itself: what a kernel would say if there were one, and its own news."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from flame_kernel import __version__
+from flame_kernel.buffers import Buffer
 from flame_kernel.errors import FlameError
-from flame_kernel.protocol.frames import Buffer
 from flame_kernel.protocol.jupyter import PROTOCOL_VERSION, Channel, Envelope, compose
 
 Send = Callable[[Channel, Envelope], None]
@@ -34,7 +34,8 @@ class Answers:
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        # Frontends drop queued messages when the session id in headers changes, so the kernel's own is used once it is known.
+        # Frontends drop queued messages when the session id in headers changes, so the kernel's own is used once it is
+        # known.
         self.session = uuid.uuid4().hex
 
     def reply(self, channel: Channel, request: Envelope, msg_type: str, content: dict[str, Any]) -> None:
@@ -75,7 +76,11 @@ class Answers:
 
     def _execute_error(self, request: Envelope, error: FlameError) -> None:
         parent = request.parts[0]
-        failure = {"ename": type(error).__name__, "evalue": str(error), "traceback": [f"{type(error).__name__}: {error}"]}
+        failure = {
+            "ename": type(error).__name__,
+            "evalue": str(error),
+            "traceback": [f"{type(error).__name__}: {error}"],
+        }
         self.status("busy", parent)
         code = request.content().get("code", "")
         self._publish("execute_input", {"code": code, "execution_count": 0}, parent, b"execute_input")
@@ -91,9 +96,7 @@ class Answers:
         self._send(channel, envelope)
 
     def _publish(self, msg_type: str, content: dict[str, Any], parent: Buffer, topic: bytes) -> None:
-        self._send(
-            Channel.IOPUB, compose(msg_type, content, session=self.session, parent=parent, identities=(topic,))
-        )
+        self._send(Channel.IOPUB, compose(msg_type, content, session=self.session, parent=parent, identities=(topic,)))
 
 
 _EMPTY: dict[str, dict[str, Any]] = {

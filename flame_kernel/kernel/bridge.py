@@ -1,7 +1,7 @@
 """The bridge: what frontends send goes to the session, what the session says goes to the frontends, byte for byte.
 
-Only five message types are looked at: interrupt and shutdown requests are for the server, which owns the process; executions
-are looked at while there's no session. Control is never held up by shell: both pass through as they come.
+Only five message types are looked at: interrupt and shutdown requests are for the server, which owns the process;
+executions are looked at while there's no session. Control is never held up by shell: both pass through as they come.
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ from typing import Any
 
 import zmq
 
+from flame_kernel.buffers import Buffer
 from flame_kernel.client.connecting import Connector
 from flame_kernel.client.session import Fate, SessionClient
 from flame_kernel.client.target import Target
 from flame_kernel.errors import FlameError, ProtocolError
 from flame_kernel.kernel.answers import Answers
 from flame_kernel.protocol import messages
-from flame_kernel.protocol.frames import Buffer
 from flame_kernel.protocol.jupyter import Channel, Envelope
 from flame_kernel.protocol.session import SessionState
 from flame_kernel.transport.channels import ConnectionInfo, NotebookChannels
 
 log = logging.getLogger(__name__)
 
-# Jupyter kills a kernel that takes longer than 5 s over its shutdown; a restart that isn't done by then goes on at the server.
+# Jupyter kills a kernel that takes longer than 5 s over its shutdown; a restart that isn't done by then goes on at the
+# server.
 _SHUTDOWN_S = 4.0
 
 
@@ -166,7 +167,7 @@ class Bridge:
                 await asyncio.wait_for(work, _SHUTDOWN_S)
         except FlameError as error:
             self._answers.stream(f"[flame] {error}\n", self._last_cell)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             log.warning("the server takes its time over the shutdown; it goes on there")
         self._answers.reply(Channel.CONTROL, request, "shutdown_reply", {"status": "ok", "restart": restart})
         self._finish(Exit.DONE)

@@ -42,6 +42,6 @@ def when_parent_ends(act: Callable[[], None]) -> Iterator[None]:
 
 
 async def _look(parent: int, act: Callable[[], None]) -> None:
-    while os.getppid() == parent:
+    while os.getppid() == parent:  # noqa: ASYNC110  # the system has no event for it here
         await asyncio.sleep(_LOOK_EVERY_S)
     act()

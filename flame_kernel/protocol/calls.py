@@ -1,8 +1,9 @@
 """Calls: what a client asks of the worker inside a session, and what comes back.
 
-A calls lane has a conversation of its own between client and worker: HELLO (one part: the conversation's 16 bytes), WELCOME
-(one part: the worker's 16 bytes, which change when the session is restarted), then numbered messages as in ``delivery``. The
-server in between passes the packets on unread. A call is known by the number of the message that asked for it.
+A calls lane has a conversation of its own between client and worker: HELLO (one part: the conversation's 16 bytes),
+WELCOME (one part: the worker's 16 bytes, which change when the session is restarted), then numbered messages as in
+``delivery``. The server in between passes the packets on unread. A call is known by the number of the message that
+asked for it.
 
 ===========  ==================================================================================================
 message      parts
@@ -24,10 +25,9 @@ import json
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Optional
 
-from flame_kernel.errors import ProtocolError
 from flame_kernel.buffers import Buffer
+from flame_kernel.errors import ProtocolError
 
 PLAIN = 1  # flag: answer in plain data, and nothing pickled
 
@@ -41,7 +41,8 @@ class Operation(enum.IntEnum):
     EVALUATE = 1  # [expression] → its value
     EXECUTE = 2  # [code] → None
     CALL = 3  # [module, attribute path, args, kwargs] → what the call returns
-    GET = 4  # [module, attribute path] → (kind, value): "value" and the value; "callable", "module" or "object" and a preview
+    # [module, attribute path] → (kind, value): "value" and the value; "callable", "module" or "object" and a preview
+    GET = 4
     PUSH = 5  # [name, value] → None
     PULL = 6  # [name] → the value
     OUTCOME = 7  # [msg_id, limit in bytes] → (state, value, exception) of a cell that was run with the "flame" metadata
@@ -127,7 +128,7 @@ def decode_request(parts: Sequence[Buffer]) -> CallRequest:
         raise ProtocolError("a call arrived that this version of Flame can't read") from error
 
 
-def encode_answer(outcome: Outcome, call: int, form: int = 0, parts: Optional[Sequence[Buffer]] = None) -> list[Buffer]:
+def encode_answer(outcome: Outcome, call: int, form: int = 0, parts: Sequence[Buffer] | None = None) -> list[Buffer]:
     """Return an answer as the parts of a numbered message."""
     return [_ANSWER.pack(outcome, form, call), *(parts or ())]
 

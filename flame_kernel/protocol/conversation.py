@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Optional, Union
+from typing import Union
 
-from flame_kernel.protocol.delivery import Gap, Inbox, Outbox, Verdict
 from flame_kernel.buffers import Buffer
+from flame_kernel.protocol.delivery import Gap, Inbox, Outbox, Verdict
 from flame_kernel.protocol.packets import Kind, Packet, encode
 
 
@@ -65,7 +65,7 @@ class Conversation:
         ([None], 0)
     """
 
-    def __init__(self, limit_bytes: Optional[int] = None) -> None:
+    def __init__(self, limit_bytes: int | None = None) -> None:
         self._inbox = Inbox()
         self._outbox = Outbox(limit_bytes)
 
@@ -101,7 +101,7 @@ class Conversation:
         """
         self._outbox.resume(received)
 
-    def take(self, packet: Packet) -> Optional[Event]:
+    def take(self, packet: Packet) -> Event | None:
         """Take a packet: its acknowledgement, and its message if it's the next one.
 
         Args:

@@ -8,7 +8,8 @@ The rules, which both ends obey:
 4. The receiver takes message n only after n - 1. An older one is a duplicate and is dropped, so nothing happens twice.
    A newer one means that something was lost on the way: the receiver asks for a new start (rule 3).
 5. No more than a window is under way unacknowledged, so a slow reader slows its own stream only.
-6. What the sender keeps is bounded. When the oldest must go, the receiver is told which are gone (a GAP). Never silently.
+6. What the sender keeps is bounded. When the oldest must go, the receiver is told which are gone (a GAP). Never
+silently.
 
 This module is loaded inside sessions too: standard library and Python 3.9.
 """
@@ -19,10 +20,9 @@ import enum
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Optional, Union
 
-from flame_kernel.errors import ProtocolError
 from flame_kernel.buffers import Buffer, size
+from flame_kernel.errors import ProtocolError
 
 # Measured: more credit than this makes nothing faster, and less makes bulk data slower.
 WINDOW_MESSAGES = 256
@@ -74,7 +74,7 @@ class Outbox:
 
     def __init__(
         self,
-        limit_bytes: Optional[int] = None,
+        limit_bytes: int | None = None,
         window_messages: int = WINDOW_MESSAGES,
         window_bytes: int = WINDOW_BYTES,
     ) -> None:
@@ -114,13 +114,13 @@ class Outbox:
             self._drop_oldest()
         return number
 
-    def due(self) -> list[Union[Numbered, Gap]]:
+    def due(self) -> list[Numbered | Gap]:
         """Take what is to be sent now, within the window, in order.
 
         Returns:
             Messages, and a gap before them where some are gone. They count as sent on this connection.
         """
-        out: list[Union[Numbered, Gap]] = []
+        out: list[Numbered | Gap] = []
         if self._told < self._first - 1:
             self._told = self._first - 1
             out.append(Gap(self._told))

@@ -1,8 +1,8 @@
 """Parts to ZeroMQ frames and back.
 
-A message of many small parts is cheapest as one ZeroMQ frame, and a large buffer is cheapest as a frame of its own that is
-never copied. So parts are packed: the first frame carries a table of lengths and all small parts, each large part follows
-as a frame of its own.
+A message of many small parts is cheapest as one ZeroMQ frame, and a large buffer is cheapest as a frame of its own
+that is never copied. So parts are packed: the first frame carries a table of lengths and all small parts, each large
+part follows as a frame of its own.
 
 ========  ==========================================================================================
 bytes     meaning

@@ -1,9 +1,10 @@
 """Jupyter's messages on their way through.
 
 The five channels speak the wire format of the Jupyter messaging specification 5.5, "The Wire Protocol":
-identities, ``<IDS|MSG>``, an HMAC signature, header, parent header, metadata, content, and buffers. Each hop has its own key, so
-each hop checks the signature it receives and makes a new one; everything after the signature passes through byte for byte. On a
-Flame connection, which is encrypted and authenticated as a whole, the signature is left out and the channel's name put in front.
+identities, ``<IDS|MSG>``, an HMAC signature, header, parent header, metadata, content, and buffers. Each hop has its
+own key, so each hop checks the signature it receives and makes a new one; everything after the signature passes
+through byte for byte. On a Flame connection, which is encrypted and authenticated as a whole, the signature is left
+out and the channel's name put in front.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from typing import Any
 
 import msgspec
 
-from flame_kernel.errors import ProtocolError
 from flame_kernel.buffers import Buffer
+from flame_kernel.errors import ProtocolError
 
 DELIMITER = b"<IDS|MSG>"
 PROTOCOL_VERSION = "5.4"  # of the messages made here; those of a kernel carry their own
@@ -189,7 +190,7 @@ def from_link(parts: Sequence[Buffer]) -> tuple[Channel, Envelope]:
 
 
 def _split(frames: Sequence[Buffer]) -> tuple[tuple[bytes, ...], list[Buffer]]:
-    identities = []
+    identities: list[bytes] = []
     for position, frame in enumerate(frames):
         if len(frame) == len(DELIMITER) and bytes(frame) == DELIMITER:
             return tuple(identities), list(frames[position + 1 :])

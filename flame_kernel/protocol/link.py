@@ -1,7 +1,8 @@
 """The life of a connection, as tables.
 
-A *link* is the client's end: it is dialled again and again until it is closed or refused, and the numbered conversation it
-carries (``delivery``) survives each cut. A *peer* is the server's end: one connection, which dies with its TCP stream.
+A *link* is the client's end: it is dialled again and again until it is closed or refused, and the numbered
+conversation it carries (``delivery``) survives each cut. A *peer* is the server's end: one connection, which dies with
+its TCP stream.
 
 Each table maps (state, event) to the next state. What isn't in the table isn't allowed.
 

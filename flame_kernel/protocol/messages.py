@@ -1,7 +1,8 @@
 """What client and server say to each other about connections and sessions, as JSON with checked types.
 
-HELLO, WELCOME and REFUSED packets carry one of the first three. A numbered message on the session lane is either a Jupyter
-message (``jupyter``) or, with the topic ``flame``, one of :data:`Request` going up and :data:`Answer` coming down.
+HELLO, WELCOME and REFUSED packets carry one of the first three. A numbered message on the session lane is either a
+Jupyter message (``jupyter``) or, with the topic ``flame``, one of :data:`Request` going up and :data:`Answer` coming
+down.
 """
 
 from __future__ import annotations

@@ -20,10 +20,9 @@ import enum
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Union
 
-from flame_kernel.errors import ProtocolError
 from flame_kernel.buffers import Buffer
+from flame_kernel.errors import ProtocolError
 from flame_kernel.protocol.frames import pack, unpack
 
 VERSION = 1
@@ -61,7 +60,7 @@ class Packet:
     kind: Kind
     number: int = 0
     ack: int = 0
-    parts: Sequence[Union[bytes, memoryview]] = ()
+    parts: Sequence[bytes | memoryview] = ()
 
 
 def encode(kind: Kind, parts: Sequence[Buffer] = (), *, number: int = 0, ack: int = 0) -> list[Buffer]:

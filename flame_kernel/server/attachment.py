@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from flame_kernel.buffers import Buffer
 from flame_kernel.protocol import messages
 from flame_kernel.protocol.conversation import Conversation, Hole, Message
-from flame_kernel.buffers import Buffer
 from flame_kernel.protocol.packets import Kind, Packet, encode
 
 SendFrames = Callable[[Sequence[Buffer]], bool]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from flame_kernel.errors import KernelStartFailed
 from flame_kernel.protocol.jupyter import Channel, Envelope, compose
-from flame_kernel.transport.channels import KernelChannels
 from flame_kernel.server import bootstrap
+from flame_kernel.transport.channels import KernelChannels
 
 # A kernel that subscribes us too late does not tell on iopub what it did for a request; then it's asked again.
 _ASK_AGAIN_S = 0.5
@@ -71,7 +71,7 @@ class Boot:
         while True:
             try:
                 reply = await asyncio.wait_for(self._ask("kernel_info_request", {}), _ASK_AGAIN_S)
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 continue
             return str(reply.content().get("language_info", {}).get("name", ""))
 

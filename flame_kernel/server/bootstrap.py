@@ -1,7 +1,7 @@
 """The way into a session: a piece of code that its kernel runs silently, before anything else.
 
-The code loads this very copy of the package by its path, without touching ``sys.path``: so a session in another environment
-gets nothing but ``flame_kernel`` itself, and cloudpickle where the environment has none.
+The code loads this very copy of the package by its path, without touching ``sys.path``: so a session in another
+environment gets nothing but ``flame_kernel`` itself, and cloudpickle where the environment has none.
 """
 
 from __future__ import annotations

@@ -23,7 +23,8 @@ class Limits:
 
     Attributes:
         sessions: Sessions at a time.
-        journal_bytes: What is kept for one client that is away, in bytes; beyond it the oldest messages go, and it's told so.
+        journal_bytes: What is kept for one client that is away, in bytes; beyond it the oldest messages go, and it's
+            told so.
         start_s: How long a kernel may take to come up, in seconds.
         silence_s: After how long without a sign of life a connection counts as gone, in seconds.
         lease_s: How long a private session waits for its client to come back, in seconds.
@@ -129,4 +130,6 @@ def _truth(text: str) -> bool:
         return True
     if word in _NO:
         return False
-    raise ConfigurationError(f"FLAME_ENABLED={text!r} is neither yes nor no; say true (1, yes, on) or false (0, no, off)")
+    raise ConfigurationError(
+        f"FLAME_ENABLED={text!r} is neither yes nor no; say true (1, yes, on) or false (0, no, off)"
+    )

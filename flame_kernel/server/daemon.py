@@ -13,7 +13,8 @@ def in_background(run: Callable[[Callable[[], None]], int]) -> int:
         run: Runs the server, calls what it's given once it listens, and returns its exit status.
 
     Returns:
-        0 in this process once the server listens; its exit status if it ends before. In the server's process, its exit status.
+        0 in this process once the server listens; its exit status if it ends before. In the server's process, its exit
+        status.
     """
     reading, writing = os.pipe()
     child = os.fork()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 import zmq
 
+from flame_kernel.buffers import Buffer
 from flame_kernel.errors import (
     CallsUnavailable,
     FlameError,
@@ -18,7 +20,6 @@ from flame_kernel.errors import (
     VersionMismatch,
 )
 from flame_kernel.protocol import messages, packets
-from flame_kernel.buffers import Buffer
 from flame_kernel.protocol.link import PeerEvent, PeerState
 from flame_kernel.protocol.packets import Kind, Packet
 from flame_kernel.protocol.session import SessionState
@@ -128,8 +129,8 @@ class Gate:
         else:
             peer.send(packets.encode(Kind.RESET))
 
-    def _spawn_request(self, session: Session, attachment: Attachment, parts: object) -> None:
-        work = self._requests.take(session, attachment, parts)  # type: ignore[arg-type]
+    def _spawn_request(self, session: Session, attachment: Attachment, parts: Sequence[Buffer]) -> None:
+        work = self._requests.take(session, attachment, parts)
         if work is not None:
             self._spawn(work)
 
@@ -142,7 +143,9 @@ class Gate:
                 )
             if hello.lane == messages.LANE_ENROL:
                 self._doorkeeper.enrol(peer.caller, hello)
-                peer.send(packets.encode(Kind.WELCOME, [messages.encode(messages.Welcome(packets.VERSION, self._host))]))
+                peer.send(
+                    packets.encode(Kind.WELCOME, [messages.encode(messages.Welcome(packets.VERSION, self._host))])
+                )
                 return
             self._doorkeeper.require_key(peer.caller)
             if hello.lane == messages.LANE_SESSION:
@@ -228,8 +231,8 @@ class Gate:
         if session.private and not session.attachments:
             await session.close()
 
-    def _send(self, name: bytes, frames: object) -> bool:
-        return self.listener is not None and self.listener.send(name, frames)  # type: ignore[arg-type]
+    def _send(self, name: bytes, frames: Sequence[Buffer]) -> bool:
+        return self.listener is not None and self.listener.send(name, frames)
 
     def _refuse(self, name: bytes, peer: Peer | None, error: FlameError) -> None:
         log.info("refused %s: %s", peer.caller.name if peer is not None else "a connection", error)
@@ -243,7 +246,7 @@ class Gate:
         peer.leave()
         self._peers.pop(name, None)
 
-    def _spawn(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)  # type: ignore[arg-type]
-        task.add_done_callback(self._tasks.discard)  # type: ignore[arg-type]
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -25,9 +25,7 @@ class Leases:
         clock: The event loop's time, in seconds.
     """
 
-    def __init__(
-        self, registry: Registry, gates: Sequence[Gate], limits: Limits, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, registry: Registry, gates: Sequence[Gate], limits: Limits, clock: Callable[[], float]) -> None:
         self._registry = registry
         self._gates = gates
         self._limits = limits

@@ -135,7 +135,9 @@ def _bind(
         local = server_socket(context)
         private(config.socket.parent)
         if _answers(config.socket):
-            raise AddressInUse(f"another server listens at {config.socket}; end it first, or choose another socket (-u)")
+            raise AddressInUse(
+                f"another server listens at {config.socket}; end it first, or choose another socket (-u)"
+            )
         _bind_one(local, f"ipc://{config.socket}", str(config.socket))
         os.chmod(config.socket, 0o600)
         bound.append(local)
@@ -167,4 +169,3 @@ def _answers(path: Path) -> bool:
 
 def _nothing() -> None:
     return
-

@@ -8,6 +8,7 @@ import signal
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from jupyter_client.manager import AsyncKernelManager
@@ -15,8 +16,8 @@ from jupyter_client.manager import AsyncKernelManager
 from flame_kernel.errors import KernelStartFailed, UnknownKernel
 from flame_kernel.transport.channels import ConnectionInfo
 
-# What tells a program that it runs below another Jupyter or Flame; a session starts afresh. JPY_PARENT_PID above all: a kernel
-# that has it ends with its launcher.
+# What tells a program that it runs below another Jupyter or Flame; a session starts afresh. JPY_PARENT_PID above all:
+# a kernel that has it ends with its launcher.
 _NOT_INHERITED = ("JPY_PARENT_PID", "JPY_SESSION_NAME", "FLAME_HOST", "FLAME_SESSION", "FLAME_KERNEL", "FLAME_ENABLED")
 
 
@@ -41,6 +42,7 @@ class KernelProcess:
     def __init__(self, kernel: str, folder: Path, environ: Mapping[str, str]) -> None:
         self.kernel = kernel
         self._environ = {name: value for name, value in environ.items() if name not in _NOT_INHERITED}
+        self._home = os.path.expanduser("~")
         short = uuid.uuid4().hex[:12]
         self.log = folder / f"{short}.log"
         self.worker_address = f"ipc://{folder / f'{short}-w'}"
@@ -67,12 +69,12 @@ class KernelProcess:
             KernelStartFailed: It could not be started at all.
         """
         try:
-            with open(self.log, "ab", opener=_private_opener) as log:
+            with self._open_log() as log:
                 # "independent" keeps JPY_PARENT_PID away from it: the session outlives this server.
                 await self._manager.start_kernel(
-                    independent=True, env=self._environ, cwd=os.path.expanduser("~"), stdout=log, stderr=log
+                    independent=True, env=self._environ, cwd=self._home, stdout=log, stderr=log
                 )
-        except Exception as error:  # noqa: BLE001  # provisioners raise what they like; each is a failed start
+        except Exception as error:  # provisioners raise what they like; each is a failed start
             raise KernelStartFailed(f"kernel {self.kernel!r} could not be started: {error}") from error
         return ConnectionInfo.of(self._manager.get_connection_info())
 
@@ -83,9 +85,9 @@ class KernelProcess:
             KernelStartFailed: It could not be started.
         """
         try:
-            with open(self.log, "ab", opener=_private_opener) as log:
+            with self._open_log() as log:
                 await self._manager.restart_kernel(now=True, stdout=log, stderr=log)
-        except Exception as error:  # noqa: BLE001  # as above
+        except Exception as error:  # as above
             raise KernelStartFailed(f"kernel {self.kernel!r} could not be restarted: {error}") from error
 
     async def interrupt(self) -> None:
@@ -97,6 +99,9 @@ class KernelProcess:
         await self._manager.shutdown_kernel(now=True)
         for path in (Path(self.worker_address.removeprefix("ipc://")), self.log):
             path.unlink(missing_ok=True)
+
+    def _open_log(self) -> BinaryIO:
+        return open(self.log, "ab", opener=_private_opener)
 
     @property
     def pid(self) -> int:

@@ -16,8 +16,8 @@ class Relay:
     Args:
         context: The ZeroMQ context.
         worker_address: Where the worker waits, ``ipc://path``.
-        to_client: Sends frames to the client; false when it's gone. What it can't take is lost on the way, which the two ends
-            of the conversation notice and mend.
+        to_client: Sends frames to the client; false when it's gone. What it can't take is lost on the way, which the
+            two ends of the conversation notice and mend.
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], worker_address: str, to_client: SendFrames) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
 
+from flame_kernel.buffers import Buffer
 from flame_kernel.errors import FlameError
 from flame_kernel.protocol import messages
-from flame_kernel.buffers import Buffer
 from flame_kernel.server.attachment import Attachment
 from flame_kernel.server.process import kernelspecs
 from flame_kernel.server.registry import Registry
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 # A request that could not even be read has no id to answer to.
 UNREADABLE = 0
 
+Work = Coroutine[Any, Any, None]
 Handler = Callable[[Session, messages.Request], Awaitable[messages.Done]]
 
 
@@ -38,7 +40,7 @@ class Requests:
             messages.ListKernels: self._list_kernels,
         }
 
-    def take(self, session: Session, attachment: Attachment, parts: Sequence[Buffer]) -> Awaitable[None] | None:
+    def take(self, session: Session, attachment: Attachment, parts: Sequence[Buffer]) -> Work | None:
         """Take a client's numbered message.
 
         Args:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import zmq
 
+from flame_kernel.buffers import Buffer
 from flame_kernel.errors import FlameError, KernelStartFailed, ProtocolError, SessionDied, SessionError
 from flame_kernel.protocol import messages
-from flame_kernel.buffers import Buffer
 from flame_kernel.protocol.jupyter import Channel, Envelope, from_link, to_link
 from flame_kernel.protocol.link import Machine
 from flame_kernel.protocol.session import SESSION, SessionEvent, SessionState

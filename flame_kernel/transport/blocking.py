@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from flame_kernel.errors import FlameTimeout, KeyRefused
 from flame_kernel.buffers import Buffer
+from flame_kernel.errors import FlameTimeout, KeyRefused
 from flame_kernel.transport.dialler import CAUSES, EVENTS, client_socket
 from flame_kernel.transport.interface import Cause, Endpoint
 from flame_kernel.transport.sockets import receive, send
@@ -68,7 +68,7 @@ class Connection:
             if self._socket.poll(_left_ms(deadline, _LOOK_EVERY_MS)):
                 return receive(self._socket)
             while self._monitor.poll(0):
-                if CAUSES.get(recv_monitor_message(self._monitor)["event"]) is not None:
+                if recv_monitor_message(self._monitor)["event"] in CAUSES:
                     return None
             if deadline is not None and time.monotonic() >= deadline:
                 return None
@@ -86,7 +86,7 @@ class Connection:
     def _on_event(self, event: int) -> None:
         if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
             self._up = True
-        elif CAUSES.get(zmq.Event(event)) is Cause.KEY_REFUSED:
+        elif CAUSES.get(event) is Cause.KEY_REFUSED:
             raise KeyRefused(f"{self._endpoint.name} does not admit this client's key; pair again with a fresh invite")
 
 

@@ -1,4 +1,4 @@
-"""A kernel's five channels, from either side: a server connects to those of a session, a bridge binds those of a notebook.
+"""A kernel's five channels, from either side: a server connects to a session's, a bridge binds a notebook's.
 
 The Jupyter messaging specification 5.5 gives the socket types; the connection file gives addresses and the signing key.
 """
@@ -11,8 +11,8 @@ from typing import Any
 
 import zmq
 
-from flame_kernel.errors import ConfigurationError, ProtocolError
 from flame_kernel.buffers import Buffer
+from flame_kernel.errors import ConfigurationError, ProtocolError
 from flame_kernel.protocol.jupyter import Channel, Envelope, Signer
 from flame_kernel.transport.eventsocket import EventSocket
 
@@ -76,7 +76,8 @@ class KernelChannels:
     Args:
         context: The ZeroMQ context.
         info: The session's connection file.
-        on_message: Called with what the kernel sends. The identities of replies and input requests come back as they were given.
+        on_message: Called with what the kernel sends. The identities of replies and input requests come back as they
+            were given.
         on_damage: Called when a message can't be read.
     """
 
@@ -152,7 +153,9 @@ class NotebookChannels:
         self._on_subscribe = on_subscribe
         self._sockets: dict[Channel, EventSocket] = {}
         for channel in Channel:
-            socket = _bound(context, zmq.XPUB if channel is Channel.IOPUB else zmq.ROUTER, info.address(info.ports[channel]))
+            socket = _bound(
+                context, zmq.XPUB if channel is Channel.IOPUB else zmq.ROUTER, info.address(info.ports[channel])
+            )
             receiver = self._subscription if channel is Channel.IOPUB else self._receiver(channel)
             self._sockets[channel] = EventSocket(socket, receiver)
         heartbeat = _bound(context, zmq.ROUTER, info.address(info.heartbeat_port))

@@ -28,7 +28,7 @@ EVENTS = (
     | zmq.EVENT_DISCONNECTED
 )
 
-CAUSES = {
+CAUSES: dict[int, Cause] = {
     zmq.EVENT_HANDSHAKE_FAILED_AUTH: Cause.KEY_REFUSED,
     zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: Cause.HANDSHAKE,
     zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL: Cause.HANDSHAKE,
@@ -68,9 +68,7 @@ class ZmqDialler:
         events: Who is told.
     """
 
-    def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], endpoint: Endpoint, events: DiallerEvents
-    ) -> None:
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: Endpoint, events: DiallerEvents) -> None:
         self._context = context
         self._endpoint = endpoint
         self._events = events
@@ -92,7 +90,8 @@ class ZmqDialler:
         try:
             self._socket.send(frames)
         except zmq.Again:
-            # No connection takes it. The monitor tells when there's one again, and the link sends what was not acknowledged.
+            # No connection takes it. The monitor tells when there's one again, and the link sends what was not
+            # acknowledged.
             return
 
     def close(self, linger_ms: int = 0) -> None:

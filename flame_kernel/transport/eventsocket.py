@@ -1,4 +1,4 @@
-"""A ZeroMQ socket on an asyncio loop, by callbacks: no future and no task for each message, which halves the cost of a hop."""
+"""A ZeroMQ socket on an asyncio loop, by callbacks: a future and a task for each message would double a hop's cost."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import zmq
 
 from flame_kernel.buffers import Buffer
-from flame_kernel.transport.sockets import receive, send
+from flame_kernel.transport.sockets import descriptor, has_more, receive, send
 
 # How many messages one socket may deliver before the others have their turn.
 _TURN = 64
@@ -17,8 +17,8 @@ _TURN = 64
 class EventSocket:
     """Calls back for each message that arrives.
 
-    ZeroMQ's file descriptor signals edges, not levels: after each send and each receive the socket itself has to be asked
-    whether more is there. That is what this class is for.
+    ZeroMQ's file descriptor signals edges, not levels: after each send and each receive the socket itself has to be
+    asked whether more is there. That is what this class is for.
 
     Args:
         socket: The socket; it belongs to this object from now on.
@@ -36,7 +36,7 @@ class EventSocket:
         self._on_frames = on_frames
         self._receive = receive_frames
         self._loop = asyncio.get_running_loop()
-        self._fd: int = socket.getsockopt(zmq.FD)
+        self._fd = descriptor(socket)
         self._scheduled = False
         self._loop.add_reader(self._fd, self._readable)
         self._schedule()
@@ -44,7 +44,7 @@ class EventSocket:
     def send(self, frames: Sequence[Buffer]) -> None:
         """Send a message, or raise ``zmq.Again`` when the peer's queue is full."""
         send(self._socket, frames, zmq.NOBLOCK)
-        if not self._scheduled and self._socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+        if not self._scheduled and has_more(self._socket):
             self._schedule()
 
     @property

@@ -59,14 +59,15 @@ class ZmqListener:
         frames: list[Buffer] = [socket.recv(flags)]
         self._frame = None
         while socket.getsockopt(zmq.RCVMORE):
-            frame = cast(zmq.Frame, socket.recv(copy=False))
+            frame = socket.recv(copy=False)
             self._frame = self._frame or frame
             frames.append(frame.buffer)
         return frames
 
     def _on_frames(self, frames: list[Buffer]) -> None:
         peer = bytes(frames[0])
-        # ZeroMQ's own names begin with a zero byte, and a peer can't choose such a name: so no connection can pose as another.
+        # ZeroMQ's own names begin with a zero byte, and a peer can't choose such a name: so no connection can pose as
+        # another.
         if not peer.startswith(b"\0") or self._frame is None:
             return
         self._events.on_frames(peer, _reader(self._frame), frames[1:])

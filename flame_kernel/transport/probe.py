@@ -5,7 +5,8 @@ from __future__ import annotations
 import enum
 import socket
 
-# ZMTP 3.x, "The greeting": 10 bytes of signature, 2 of version, 20 of mechanism, 1 that says whether it is a server, 31 spare.
+# ZMTP 3.x, "The greeting": 10 bytes of signature, 2 of version, 20 of mechanism, 1 that says whether it is a server,
+# 31 spare.
 _GREETING = 64
 _SIGNATURE = b"\xff" + 8 * b"\0" + b"\x7f"
 _OUR_GREETING = b"\xff" + 7 * b"\0" + b"\1\x7f\3\0" + b"CURVE".ljust(20, b"\0") + 32 * b"\0"

@@ -1,8 +1,8 @@
 """A ZeroMQ socket that many threads share: one waits for messages, all may send, and none hands its message to another.
 
-A thread that only passes messages on costs two wake-ups a call. Here a thread sends for itself, under a lock; the one that
-waits does so on the socket's file descriptor, outside the lock. ZeroMQ allows a socket to change threads behind a full memory
-barrier, which the lock is.
+A thread that only passes messages on costs two wake-ups a call. Here a thread sends for itself, under a lock; the one
+that waits does so on the socket's file descriptor, outside the lock. ZeroMQ allows a socket to change threads behind a
+full memory barrier, which the lock is.
 
 This module is loaded inside sessions too: standard library, pyzmq and Python 3.9.
 """
@@ -13,12 +13,11 @@ import selectors
 import socket as sockets
 import threading
 from collections.abc import Sequence
-from typing import Optional
 
 import zmq
 
 from flame_kernel.buffers import Buffer
-from flame_kernel.transport.sockets import receive, send, set_common_options
+from flame_kernel.transport.sockets import descriptor, has_more, receive, send, set_common_options
 
 
 class SharedSocket:
@@ -34,11 +33,11 @@ class SharedSocket:
         self._wake_in, self._wake_out = sockets.socketpair()
         self._wake_in.setblocking(False)
         self._selector = selectors.DefaultSelector()
-        self._selector.register(socket.getsockopt(zmq.FD), selectors.EVENT_READ)
+        self._selector.register(descriptor(socket), selectors.EVENT_READ)
         self._selector.register(self._wake_in, selectors.EVENT_READ, "wake")
         self._closed = False
 
-    def receive(self, timeout: Optional[float] = None) -> Optional[list[Buffer]]:
+    def receive(self, timeout: float | None = None) -> list[Buffer] | None:
         """Wait for a message; one thread at a time.
 
         Args:
@@ -82,7 +81,7 @@ class SharedSocket:
                     return False
                 raise
             # Sending may have consumed the signal that the waiting thread would have seen.
-            missed = self._socket.getsockopt(zmq.EVENTS) & zmq.POLLIN
+            missed = has_more(self._socket)
         if missed:
             self._wake()
         return True

@@ -56,6 +56,16 @@ def receive(socket: zmq.Socket[bytes], flags: int = 0) -> list[Buffer]:
     return frames
 
 
+def descriptor(socket: zmq.Socket[bytes]) -> int:
+    """Return the file descriptor that signals when there is something to look after."""
+    return int(socket.getsockopt(zmq.FD))
+
+
+def has_more(socket: zmq.Socket[bytes]) -> bool:
+    """Tell whether a message waits; asking takes note of what the file descriptor has signalled."""
+    return bool(int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+
+
 def set_common_options(socket: zmq.Socket[bytes]) -> None:
     """Set what every socket of a Flame link needs."""
     socket.setsockopt(zmq.LINGER, 0)

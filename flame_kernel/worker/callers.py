@@ -6,11 +6,11 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import MutableMapping, Sequence
-from typing import Callable, Optional
+from typing import Callable
 
+from flame_kernel.buffers import Buffer
 from flame_kernel.errors import ProtocolError
 from flame_kernel.protocol.conversation import Conversation, Hole, Message
-from flame_kernel.buffers import Buffer
 from flame_kernel.protocol.packets import Kind, Packet, decode, encode
 
 # A client that vanished without a BYE leaves its conversation behind; beyond this many the oldest goes.
@@ -30,7 +30,7 @@ class Caller:
         self._send = send
         self._lock = threading.Lock()
         self._conversation = Conversation()
-        self._peer: Optional[bytes] = None
+        self._peer: bytes | None = None
 
     def greet(self, peer: bytes, received: int, epoch: bytes) -> None:
         """Go on, over a new connection.
@@ -49,7 +49,7 @@ class Caller:
             self._send([peer, *self._conversation.greeting(Kind.WELCOME, [epoch])])
             self._flush()
 
-    def take(self, packet: Packet) -> Optional[Message]:
+    def take(self, packet: Packet) -> Message | None:
         """Take a packet of the client's.
 
         Args:
@@ -101,7 +101,7 @@ class Callers:
         self._by_id: OrderedDict[bytes, Caller] = OrderedDict()
         self._by_peer: dict[bytes, Caller] = {}
 
-    def take(self, frames: Sequence[Buffer]) -> Optional[tuple[Caller, Message]]:
+    def take(self, frames: Sequence[Buffer]) -> tuple[Caller, Message] | None:
         """Take what arrived, and deal with all of it but new requests.
 
         Args:
@@ -117,7 +117,7 @@ class Callers:
             self._send([peer, *encode(Kind.REFUSED, [_refusal(error)])])
             return None
 
-    def _take(self, peer: bytes, packet: Packet) -> Optional[tuple[Caller, Message]]:
+    def _take(self, peer: bytes, packet: Packet) -> tuple[Caller, Message] | None:
         if packet.kind is Kind.HELLO:
             self._greet(peer, packet)
             return None

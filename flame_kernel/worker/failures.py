@@ -8,11 +8,10 @@ import traceback
 from collections import deque
 from pathlib import Path
 from types import CodeType, TracebackType
-from typing import Optional
 
+from flame_kernel.buffers import Buffer
 from flame_kernel.errors import SerializationError
 from flame_kernel.protocol.calls import Failure
-from flame_kernel.buffers import Buffer
 from flame_kernel.serialize import Format, dump
 
 _HERE = str(Path(__file__).resolve().parent)
@@ -50,7 +49,7 @@ class Sources:
         return code
 
 
-def user_frames(tb: Optional[TracebackType]) -> Optional[TracebackType]:
+def user_frames(tb: TracebackType | None) -> TracebackType | None:
     """Return a traceback from the first frame on that isn't the worker's."""
     while tb is not None and tb.tb_frame.f_code.co_filename.startswith(_HERE):
         tb = tb.tb_next
@@ -58,7 +57,7 @@ def user_frames(tb: Optional[TracebackType]) -> Optional[TracebackType]:
 
 
 def describe(error: BaseException) -> Failure:
-    """Return an exception as text: its name, its message, and its traceback with source lines, chained ones included."""
+    """Return an exception as text: name, message, and traceback with source lines, chained ones included."""
     text = "".join(traceback.format_exception(type(error), error, user_frames(error.__traceback__)))
     try:
         evalue = str(error)

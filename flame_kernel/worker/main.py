@@ -1,7 +1,8 @@
 """The worker's threads: they take turns at waiting, and the one that gets a call carries it out.
 
-Handing a call to another thread would cost a wake-up on the way of every call. Instead whoever received it leaves the waiting to
-the next thread (the leader/followers pattern), so that calls run side by side, and beside the session's cells.
+Handing a call to another thread would cost a wake-up on the way of every call. Instead whoever received it leaves the
+waiting to the next thread (the leader/followers pattern), so that calls run side by side, and beside the session's
+cells.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 import sys
 import threading
 from collections.abc import MutableMapping
-from typing import Any, Optional
+from typing import Any
 
 from flame_kernel.protocol.calls import CallRequest, Outcome, decode_request, encode_answer
 from flame_kernel.protocol.conversation import Message
@@ -67,7 +68,7 @@ class Worker:
             with self._count_lock:
                 self._idle += 1
 
-    def _next(self) -> Optional[tuple[Caller, Message]]:
+    def _next(self) -> tuple[Caller, Message] | None:
         while True:
             frames = self._socket.receive()
             if frames is None:

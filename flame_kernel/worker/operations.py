@@ -9,11 +9,11 @@ from collections import OrderedDict
 from collections.abc import MutableMapping
 from functools import reduce
 from types import ModuleType
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
+from flame_kernel.buffers import size
 from flame_kernel.errors import ProtocolError, SerializationError
 from flame_kernel.protocol.calls import Operation
-from flame_kernel.buffers import size
 from flame_kernel.serialize import dump
 from flame_kernel.worker.failures import Sources
 
@@ -34,7 +34,7 @@ class Operations:
     def __init__(self, namespace: MutableMapping[str, Any]) -> None:
         self._namespace = namespace
         self._sources = Sources()
-        self._outcomes: OrderedDict[str, tuple[Any, Optional[BaseException]]] = OrderedDict()
+        self._outcomes: OrderedDict[str, tuple[Any, BaseException | None]] = OrderedDict()
         self._table: dict[Operation, Callable[..., Any]] = {
             Operation.EVALUATE: self.evaluate,
             Operation.EXECUTE: self.execute,
@@ -65,11 +65,11 @@ class Operations:
 
     def evaluate(self, expression: str) -> Any:
         """Return an expression's value."""
-        return eval(self._sources.compile(expression, "eval"), self._globals())  # noqa: S307  # what it's for
+        return eval(self._sources.compile(expression, "eval"), self._globals())  # what it's for
 
     def execute(self, code: str) -> None:
         """Run statements."""
-        exec(self._sources.compile(code, "exec"), self._globals())  # noqa: S102  # what it's for
+        exec(self._sources.compile(code, "exec"), self._globals())  # what it's for
 
     def call(self, module: str, path: str, args: Any, kwargs: Any) -> Any:
         """Call something in a module."""
@@ -99,7 +99,7 @@ class Operations:
         except KeyError:
             raise NameError(f"name {name!r} is not defined") from None
 
-    def outcome(self, msg_id: str, limit: int) -> tuple[str, Any, Optional[BaseException]]:
+    def outcome(self, msg_id: str, limit: int) -> tuple[str, Any, BaseException | None]:
         """Return a cell's value, where it can cross and isn't larger than a limit in bytes, and its exception."""
         value, error = self._outcomes.pop(msg_id, (None, None))
         if error is not None:
@@ -119,7 +119,7 @@ class Operations:
     def ping(self) -> None:
         """Do nothing."""
 
-    def keep_outcome(self, msg_id: str, value: Any, error: Optional[BaseException]) -> None:
+    def keep_outcome(self, msg_id: str, value: Any, error: BaseException | None) -> None:
         """Keep what a cell gave until its client fetches it."""
         self._outcomes[msg_id] = (value, error)
         while len(self._outcomes) > _MAX_OUTCOMES:

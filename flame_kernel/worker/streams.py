@@ -1,7 +1,7 @@
 """What a call prints goes to its caller: the session's own stdout and stderr stay in place and only look who writes.
 
-Swapping ``sys.stdout`` would swap it for the whole process, cells included. Here the write method of the stream object that the
-kernel installed looks first whether the writing thread serves a call.
+Swapping ``sys.stdout`` would swap it for the whole process, cells included. Here the write method of the stream object
+that the kernel installed looks first whether the writing thread serves a call.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextvars
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 from flame_kernel.protocol.calls import Outcome
 
@@ -44,7 +44,7 @@ class Sink:
             self._emit(stream, text)
 
 
-_sink: contextvars.ContextVar[Optional[Sink]] = contextvars.ContextVar("flame_sink", default=None)
+_sink: contextvars.ContextVar[Sink | None] = contextvars.ContextVar("flame_sink", default=None)
 
 
 @contextmanager
@@ -62,7 +62,8 @@ def printing_to(sink: Sink) -> Iterator[None]:
 def _listen() -> None:
     """Make the process's stdout and stderr look who writes.
 
-    Looked after before each call: IPython puts a write method of its own there while a cell runs, and afterwards the one it found.
+    Looked after before each call: IPython puts a write method of its own there while a cell runs, and afterwards the
+    one it found.
     """
     for stream, outcome in ((sys.stdout, Outcome.STDOUT), (sys.stderr, Outcome.STDERR)):
         if not hasattr(stream.write, "flame_outcome"):
