@@ -117,8 +117,10 @@ class Gate:
             self._spawn(self._greet(name, peer, hello, packet.ack))
         elif packet.kind is Kind.BYE:
             peer.machine.fire(PeerEvent.BYE)
-            self._spawn(self._say_goodbye(peer))
+            session, attachment = peer.session, peer.attachment
             self._forget(name, peer)
+            if session is not None and attachment is not None:
+                self._spawn(self._say_goodbye(session, attachment))
         elif peer.attachment is not None and peer.session is not None:
             parts = peer.attachment.take(packet)
             if parts is not None:
@@ -223,10 +225,7 @@ class Gate:
             state=session.state.value,
         )
 
-    async def _say_goodbye(self, peer: Peer) -> None:
-        session, attachment = peer.session, peer.attachment
-        if session is None or attachment is None:
-            return
+    async def _say_goodbye(self, session: Session, attachment: Attachment) -> None:
         session.attachments.pop(attachment.name, None)
         if session.private and not session.attachments:
             await session.close()
