@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 
 import zmq
 
@@ -11,12 +12,14 @@ from flame_kernel.client import embedded
 from flame_kernel.client.enrol import enrol
 from flame_kernel.client.session import SessionClient, SessionEvents
 from flame_kernel.client.target import Address, Embedded, Target, UnixSocket
-from flame_kernel.errors import HostUnknown, KeyRefused
+from flame_kernel.errors import HostUnknown, KeyRefused, LinkLost, ServerUnreachable
 from flame_kernel.security.folders import Folders, private
 from flame_kernel.security.invites import Invite
 from flame_kernel.security.keys import KeyPair, load_or_create
 from flame_kernel.security.known_hosts import KnownHosts
 from flame_kernel.transport.interface import Endpoint
+
+_EMBEDDED_TRIES = 3
 
 Attempt = Callable[[Endpoint], Awaitable[tuple[Endpoint, SessionClient]]]
 
@@ -69,9 +72,12 @@ class Connector:
         return await self._invited(target, attempt)
 
     async def _embedded(self, attempt: Attempt) -> tuple[Endpoint, SessionClient]:
-        if not embedded.listens(self._folders):
-            await embedded.start(self._folders, self._timeout)
-        return await attempt(embedded.endpoint(self._folders))
+        for _ in range(_EMBEDDED_TRIES):
+            if not embedded.listens(self._folders):
+                await embedded.start(self._folders, self._timeout)
+            with suppress(LinkLost, ServerUnreachable):  # it may have been about to end
+                return await attempt(embedded.endpoint(self._folders))
+        raise ServerUnreachable(f"the embedded server ends as soon as it starts; see {embedded.log_path(self._folders)}")
 
     async def _invited(self, invite: Invite, attempt: Attempt) -> tuple[Endpoint, SessionClient]:
         known = self._known_hosts()

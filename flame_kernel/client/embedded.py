@@ -26,6 +26,11 @@ def socket_path(folders: Folders) -> Path:
     return folders.runtime / "embedded.sock"
 
 
+def log_path(folders: Folders) -> Path:
+    """Return where the embedded server writes what goes wrong."""
+    return folders.state / "embedded.log"
+
+
 async def start(folders: Folders, timeout: float) -> None:
     """Start the embedded server and wait until it listens; it ends when its last session has ended.
 
@@ -39,7 +44,8 @@ async def start(folders: Folders, timeout: float) -> None:
         ServerUnreachable: It did not start; the message says why.
         FlameTimeout: It took too long.
     """
-    log = private(folders.state) / "embedded.log"
+    private(folders.state)
+    log = log_path(folders)
     command = [sys.executable, "-m", "flame_kernel", "serve", "--embedded"]
 
     def launch() -> int:

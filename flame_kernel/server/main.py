@@ -30,6 +30,10 @@ from flame_kernel.transport.listener import ZmqListener, server_socket
 
 log = logging.getLogger(__name__)
 
+# A server that ends when it's idle: how long after its last session, and when no session ever came, in seconds.
+_IDLE_S = 2.0
+_UNUSED_S = 30.0
+
 
 @dataclass(frozen=True)
 class Listening:
@@ -90,7 +94,15 @@ async def serve(
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     authenticator = zap(context, admission)
     authenticator.start()
-    on_idle = stop.set if config.until_idle else _nothing
+
+    def stop_if_idle() -> None:
+        if registry.idle:
+            stop.set()
+
+    def on_idle() -> None:
+        if config.until_idle:
+            loop.call_later(_IDLE_S, stop_if_idle)
+
     registry = Registry(config, context, environ, on_idle)
     requests = Requests(registry)
     doorkeeper = Doorkeeper(admission, authorized, invites, host, time.time)
@@ -105,6 +117,8 @@ async def serve(
             listeners.append(gate.listener)
         leases = Leases(registry, gates, config.limits, loop.time)
         on_ready(Listening(config.host, port, config.socket, keys))
+        if config.until_idle:
+            loop.call_later(_UNUSED_S, stop_if_idle)
         async with leases:
             await stop.wait()
     finally:
@@ -165,7 +179,3 @@ def _answers(path: Path) -> bool:
         except OSError:
             return False
     return True
-
-
-def _nothing() -> None:
-    return

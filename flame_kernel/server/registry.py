@@ -94,6 +94,11 @@ class Registry:
             if key.owner == owner
         )
 
+    @property
+    def idle(self) -> bool:
+        """Whether there is no session, nor one on its way."""
+        return not self._sessions and not self._starting
+
     def lonely(self) -> list[Session]:
         """Return the private sessions that no client is connected to."""
         return [
