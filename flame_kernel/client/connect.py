@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 
+import zmq
+
+from flame_kernel.client.connecting import Connector
 from flame_kernel.client.connection import Connection
 from flame_kernel.client.flame import Flame
-from flame_kernel.client.target import parse
+from flame_kernel.client.target import Address, parse
+from flame_kernel.security.invites import Invite
 
 
 def connect(
@@ -52,3 +57,29 @@ def connect(
             environ,
         )
     )
+
+
+def pair(target: str, *, timeout: float = 20.0) -> str:
+    """Use an invite without connecting any further.
+
+    Args:
+        target: What a user named: an invite, or anything else that ``connect`` takes.
+        timeout: How long it may take, in seconds.
+
+    Returns:
+        The server's address if it was an invite; else what was named.
+
+    Raises:
+        InviteError: The server does not know the invite, or it was used, or has expired.
+        ConnectError: The server can't be reached.
+        FlameTimeout: It took too long.
+    """
+    invite = parse(target, {})
+    if not isinstance(invite, Invite):
+        return target
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    try:
+        asyncio.run(Connector(context, os.environ, timeout).pair(invite))
+    finally:
+        context.destroy(1_000)
+    return str(Address(invite.host, invite.port))

@@ -77,7 +77,9 @@ class Connector:
                 await embedded.start(self._folders, self._timeout)
             with suppress(LinkLost, ServerUnreachable):  # it may have been about to end
                 return await attempt(embedded.endpoint(self._folders))
-        raise ServerUnreachable(f"the embedded server ends as soon as it starts; see {embedded.log_path(self._folders)}")
+        raise ServerUnreachable(
+            f"the embedded server ends as soon as it starts; see {embedded.log_path(self._folders)}"
+        )
 
     async def _invited(self, invite: Invite, attempt: Attempt) -> tuple[Endpoint, SessionClient]:
         known = self._known_hosts()
@@ -88,12 +90,25 @@ class Connector:
                 return await attempt(self._known(address))
             except KeyRefused:
                 pass
-        key = self._own_key()
-        pair = invite.keypair()
-        door = Endpoint(_tcp(address), str(address), invite.server_key, pair.public, pair.secret)
-        await enrol(self._context, door, key, self._timeout)
-        known.pin(str(address), invite.server_key, replace=True)
+        await self.pair(invite)
         return await attempt(self._known(address))
+
+    async def pair(self, invite: Invite) -> None:
+        """Use an invite: have this client's key admitted, and pin the server's.
+
+        Args:
+            invite: The invite.
+
+        Raises:
+            InviteError: The server does not know it, or it was used, or has expired.
+            ConnectError: The server can't be reached.
+            FlameTimeout: It took too long.
+        """
+        address = Address(invite.host, invite.port)
+        once = invite.keypair()
+        door = Endpoint(_tcp(address), str(address), invite.server_key, once.public, once.secret)
+        await enrol(self._context, door, self._own_key(), self._timeout)
+        self._known_hosts().pin(str(address), invite.server_key, replace=True)
 
     def _known(self, address: Address) -> Endpoint:
         known = self._known_hosts()

@@ -85,7 +85,10 @@ class Connection:
             timeout: How long to wait, in seconds; ``None`` for as long as it takes.
         """
         self._require_open()
-        answer = self._lanes.call(operation, operands, timeout, self._show)
+        try:
+            answer = self._lanes.call(operation, operands, timeout, self._show)
+        except FlameError as error:
+            raise error.with_traceback(None)  # how we got there is nothing to the user  # noqa: B904
         if answer.outcome is Outcome.ERROR:
             raise from_answer(answer, self.where, self._plain)
         return load(answer.format, answer.parts, self._plain)
@@ -169,6 +172,7 @@ class Connection:
             self._cells.fail(SessionDied(fate.cause))
         elif isinstance(fate, messages.Restarted):
             self._cells.fail(SessionRestarted(f"the session was restarted while the cell ran ({self.where})"))
+            self._lanes.renew()
         else:
             self._finish(SessionError(f"the session was closed ({self.where}); connect again"))
 

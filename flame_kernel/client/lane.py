@@ -134,12 +134,17 @@ class Lane:
         self._connection = Connection(self._context, self._endpoint)
         hello = messages.Hello(versions=(packets.VERSION,), lane=messages.LANE_CALLS, session=self._session)
         self._ask(packets.encode(Kind.HELLO, [messages.encode(hello)]), deadline)
-        worker = self._ask(self._conversation.greeting(Kind.HELLO, [self._name]), deadline)
+        try:
+            worker = self._ask(self._conversation.greeting(Kind.HELLO, [self._name]), deadline)
+        except SessionRestarted:
+            if waiting:
+                raise
+            self._connect(deadline, waiting)
+            return
         epoch = bytes(worker.parts[0]) if worker.parts else b""
         if self._epoch not in (b"", epoch):
             # Another process: it knows nothing of what was said to the one before.
             self._begin_anew()
-            self._epoch = b""
             if waiting:
                 raise SessionRestarted(f"the session on {self._endpoint.name} was restarted while the call ran")
             self._connect(deadline, waiting)
@@ -164,6 +169,7 @@ class Lane:
     def _begin_anew(self) -> None:
         self._drop()
         self._name = os.urandom(16)
+        self._epoch = b""
         self._conversation = Conversation()
 
     def _drop(self) -> None:
@@ -207,13 +213,17 @@ class Lanes:
         self._give_back(lane)
         return answer
 
-    def close(self) -> None:
-        """End all lanes."""
+    def renew(self) -> None:
+        """Let go of the lanes that no call is on: the process behind them is gone."""
         with self._lock:
-            self._closed = True
             idle, self._idle = self._idle, []
         for lane in idle:
             lane.close()
+
+    def close(self) -> None:
+        """End all lanes."""
+        self._closed = True
+        self.renew()
 
     def _give_back(self, lane: Lane) -> None:
         with self._lock:

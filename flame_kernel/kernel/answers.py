@@ -54,7 +54,7 @@ class Answers:
 
     def welcome(self, topic: bytes) -> None:
         """Tell a new subscriber that it is heard (JEP 65)."""
-        self._publish("iopub_welcome", {}, b"{}", topic)
+        self._publish("iopub_welcome", {"subscription": topic.decode("utf-8", "replace")}, b"{}", topic)
 
     def without_session(self, channel: Channel, request: Envelope, error: FlameError) -> None:
         """Answer a request while there is no session to pass it to.

@@ -9,7 +9,7 @@ from collections.abc import MutableMapping, Sequence
 from typing import Callable
 
 from flame_kernel.buffers import Buffer
-from flame_kernel.errors import ProtocolError
+from flame_kernel.errors import FlameError, ProtocolError, SessionRestarted
 from flame_kernel.protocol.conversation import Conversation, Hole, Message
 from flame_kernel.protocol.packets import Kind, Packet, decode, encode
 
@@ -113,7 +113,7 @@ class Callers:
         peer = bytes(frames[0])
         try:
             return self._take(peer, decode(frames[1:]))
-        except ProtocolError as error:
+        except FlameError as error:
             self._send([peer, *encode(Kind.REFUSED, [_refusal(error)])])
             return None
 
@@ -137,6 +137,8 @@ class Callers:
         name = bytes(packet.parts[0])
         caller = self._by_id.get(name)
         if caller is None:
+            if packet.ack:  # it has heard from the process before this one
+                raise SessionRestarted("the session was restarted while the call ran")
             caller = self._by_id[name] = Caller(self._send)
             if len(self._by_id) > MAX_CALLERS:
                 self._forget(next(iter(self._by_id.values())))
@@ -153,5 +155,5 @@ class Callers:
                 del table[key]
 
 
-def _refusal(error: ProtocolError) -> bytes:
+def _refusal(error: FlameError) -> bytes:
     return json.dumps({"code": error.code, "message": str(error)}).encode("utf-8")
