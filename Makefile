@@ -6,6 +6,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 SPEC   := $(wildcard kernelspec/*)
 
+# Jupyter wants to be told that it's meant to run as root, as it does in a container.
+LAB_ARGS := $(if $(filter 0,$(shell id -u)),--allow-root)
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo lab test check format bench coverage clean
@@ -17,7 +20,7 @@ demo: $(VENV)/demo.stamp  ## run notebooks/quickstart.ipynb under the Remote Fla
 	$(BIN)/python notebooks/run_demo.py
 
 lab: $(VENV)/demo.stamp  ## open JupyterLab with the notebooks
-	$(BIN)/jupyter lab --ServerApp.root_dir=notebooks
+	$(BIN)/jupyter lab --ServerApp.root_dir=notebooks $(LAB_ARGS)
 
 # Whole files to each worker: fixtures of a module are made once, and tests that build on each other stay in order.
 test: $(VENV)/dev.stamp  ## run every test (ARGS="tests/browser -k plot" picks some)

@@ -102,7 +102,7 @@ def load(form: int, parts: Sequence[Buffer], plain: bool = False) -> Any:
         if form == Format.JSON:
             return json.loads(bytes(parts[0]))
     except Exception as error:  # loading runs the value's own code, which may raise anything
-        raise SerializationError(f"the value can't be loaded here: {type(error).__name__}: {error}") from error
+        raise SerializationError(f"the value can't be loaded here: {type(error).__name__}: {_words(error)}") from error
     raise SerializationError(f"a value came in a format that is unknown here ({form})")
 
 
@@ -121,8 +121,15 @@ def _dump_code(value: Any, keep: Any) -> bytes:
     try:
         data: bytes = cloudpickle.dumps(value, protocol=5, buffer_callback=keep)
     except Exception as error:  # a class's own __reduce__ may raise anything
-        raise SerializationError(f"{_describe(value)} can't cross by value: {error}") from error
+        raise SerializationError(f"{_describe(value)} can't cross by value: {_words(error)}") from error
     return data
+
+
+def _words(error: Exception) -> str:
+    try:
+        return str(error)
+    except Exception as broken:  # noqa: BLE001  # the exception's own __str__ may raise anything
+        return f"<its message can't be shown: {type(broken).__name__}>"
 
 
 def _describe(value: Any) -> str:

@@ -49,11 +49,13 @@ class Cell:
         request: The message that started it.
         arrived: What the kernel said about it and nobody has looked at yet; an error ends it.
         outputs: Its outputs so far.
+        displays: Those that can be updated, by their display ids, which have no place in the outputs themselves.
     """
 
     request: Envelope
     arrived: queue.SimpleQueue[tuple[Channel, Envelope] | FlameError] = field(default_factory=queue.SimpleQueue)
     outputs: list[dict[str, Any]] = field(default_factory=list)
+    displays: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     reply: dict[str, Any] | None = None
     idle: bool = False
     clear_pending: bool = False
@@ -160,7 +162,7 @@ def _output(cell: Cell, display: Display, kind: str, content: dict[str, Any], sh
         _append_stream(cell.outputs, content)
         display.stream(content["name"], content["text"])
     elif kind == "update_display_data":
-        _update(cell.outputs, content)
+        _update(cell.displays, content)
         display.data(content, update=True)
     elif kind == "error":
         cell.outputs.append({"output_type": "error", **content})
@@ -169,7 +171,7 @@ def _output(cell: Cell, display: Display, kind: str, content: dict[str, Any], sh
         if kind == "execute_result":
             output["execution_count"] = content.get("execution_count")
         if "display_id" in content.get("transient", {}):
-            output["transient"] = content["transient"]
+            cell.displays.setdefault(content["transient"]["display_id"], []).append(output)
         cell.outputs.append(output)
         if kind == "display_data" or show_result:
             display.data(content, update=False)
@@ -183,8 +185,6 @@ def _append_stream(outputs: list[dict[str, Any]], content: dict[str, Any]) -> No
         outputs.append({"output_type": "stream", "name": content["name"], "text": content["text"]})
 
 
-def _update(outputs: list[dict[str, Any]], content: dict[str, Any]) -> None:
-    display_id = content.get("transient", {}).get("display_id")
-    for output in outputs:
-        if display_id is not None and output.get("transient", {}).get("display_id") == display_id:
-            output["data"], output["metadata"] = content["data"], content.get("metadata", {})
+def _update(displays: dict[str, list[dict[str, Any]]], content: dict[str, Any]) -> None:
+    for output in displays.get(content.get("transient", {}).get("display_id", ""), ()):
+        output["data"], output["metadata"] = content["data"], content.get("metadata", {})

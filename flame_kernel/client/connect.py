@@ -11,6 +11,7 @@ from flame_kernel.client.connecting import Connector
 from flame_kernel.client.connection import Connection
 from flame_kernel.client.flame import Flame
 from flame_kernel.client.target import Address, parse
+from flame_kernel.errors import FlameError
 from flame_kernel.security.invites import Invite
 
 
@@ -47,8 +48,8 @@ def connect(
         5.0
     """
     environ = os.environ
-    return Flame(
-        Connection(
+    try:
+        connection = Connection(
             parse(target, environ),
             session if session is not None else environ.get("FLAME_SESSION", ""),
             kernel if kernel is not None else environ.get("FLAME_KERNEL", ""),
@@ -56,7 +57,10 @@ def connect(
             timeout,
             environ,
         )
-    )
+    except FlameError as error:
+        # The line says what to do; the way it came explains nothing to the user.
+        raise error.with_traceback(None) from None
+    return Flame(connection)
 
 
 def pair(target: str, *, timeout: float = 20.0) -> str:

@@ -47,6 +47,7 @@ class Connection:
         self._cells = Cells()
         self._streams = Terminal()
         self._over: FlameError | None = None
+        self._lanes = Lanes(lambda: Lane(self._context, self.endpoint, self.welcome.session, plain))
         self._loop = BackgroundLoop("flame-link")
         connector = Connector(self._context, environ, timeout)
         try:
@@ -58,7 +59,6 @@ class Connection:
         self.endpoint: Endpoint = opened[0]
         self._client: SessionClient = opened[1]
         self._pid = os.getpid()
-        self._lanes = Lanes(lambda: Lane(self._context, self.endpoint, self.welcome.session, plain))
 
     @property
     def welcome(self) -> messages.Welcome:

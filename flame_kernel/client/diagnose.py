@@ -15,6 +15,10 @@ from flame_kernel.security.known_hosts import changed_message
 from flame_kernel.transport.interface import Cause, Endpoint
 from flame_kernel.transport.probe import Found, probe
 
+# How long to look, in seconds. When the user's own time is up already, not for much longer.
+_AFTER_FAILURE_S = 3.0
+_AFTER_TIMEOUT_S = 1.0
+
 
 def why_not(endpoint: Endpoint, cause: Cause | None) -> ConnectError | None:
     """Find out why there's no connection; it may take some seconds.
@@ -33,7 +37,7 @@ def why_not(endpoint: Endpoint, cause: Cause | None) -> ConnectError | None:
     if cause is Cause.KEY_REFUSED:
         return KeyRefused(f"{name} does not admit this client's key; pair with a fresh invite from it (flame invite)")
     host, _, port = endpoint.address.removeprefix("tcp://").rpartition(":")
-    found = probe(host.strip("[]"), int(port))
+    found = probe(host.strip("[]"), int(port), _AFTER_TIMEOUT_S if cause is None else _AFTER_FAILURE_S)
     if found is Found.NO_SUCH_HOST:
         return ServerUnreachable(f"there is no host named {host}; check the name")
     if found is Found.NOBODY:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,9 @@ from flame_kernel.protocol.calls import CallAnswer, Failure
 from flame_kernel.serialize import load
 
 _PACKAGES = tuple(str(Path(__file__).resolve().parents[2] / name) for name in ("flame_kernel", "flame_magics"))
+
+# IPython colours its tracebacks; Python's own, and the logs they end up in, have no colours.
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def from_answer(answer: CallAnswer, where: str, plain: bool) -> BaseException:
@@ -52,7 +56,7 @@ def marked(error: BaseException, where: str, text: str) -> BaseException:
         The same exception.
     """
     told = f"Remote traceback ({where}):\n{text.rstrip()}"
-    error.__cause__ = RemoteTraceback(told)
+    error.__cause__ = RemoteTraceback(_COLOURS.sub("", told))
     # functools.partial, not a closure: the exception has to stay picklable.
     error._render_traceback_ = partial(_render, error, told)  # type: ignore[attr-defined]
     return error

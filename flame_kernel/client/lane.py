@@ -29,6 +29,9 @@ OnStream = Callable[[Outcome, str], None]
 # An answer of this size is acknowledged at once, so that the session lets go of it; smaller ones with the next request.
 _ACKNOWLEDGE_FROM = 64 * 1024
 
+# How long closing waits for calls on other threads to end, in seconds; they look twice a second.
+_END_CALLS_S = 3.0
+
 
 class Lane:
     """One conversation with a session's worker.
@@ -49,6 +52,7 @@ class Lane:
         self._conversation = Conversation()
         self._connection: Connection | None = None
         self._epoch = b""
+        self._abandoned = threading.Event()
 
     def call(self, operation: Operation, operands: Any, timeout: float | None, on_stream: OnStream) -> CallAnswer:
         """Make a call and wait for its answer.
@@ -78,14 +82,13 @@ class Lane:
         while True:
             message = self._next(deadline, timeout)
             answer = decode_answer(message.parts)
-            if answer.call != number:
-                continue  # of an earlier call that was given up
-            if answer.outcome in (Outcome.STDOUT, Outcome.STDERR):
+            last = answer.call == number and answer.outcome in (Outcome.RESULT, Outcome.ERROR)
+            if not last or sum(map(size, answer.parts)) >= _ACKNOWLEDGE_FROM:
+                self._flush()  # what comes before the answer as well: else the window fills, and the answer never comes
+            if last:
+                return answer
+            if answer.call == number:  # else of an earlier call that was given up
                 on_stream(answer.outcome, bytes(answer.parts[0]).decode("utf-8", "replace"))
-                continue
-            if sum(map(size, answer.parts)) >= _ACKNOWLEDGE_FROM:
-                self._flush()
-            return answer
 
     def close(self) -> None:
         """End the conversation."""
@@ -93,6 +96,10 @@ class Lane:
             self._connection.send(self._conversation.greeting(Kind.BYE, []))
             self._connection.close(linger_ms=500)
             self._connection = None
+
+    def abandon(self) -> None:
+        """End the call that is under way, from another thread; it raises :class:`LinkLost` on its own."""
+        self._abandoned.set()
 
     def _next(self, deadline: float | None, timeout: float | None) -> Message:
         while True:
@@ -131,7 +138,7 @@ class Lane:
         return packet
 
     def _connect(self, deadline: float | None, waiting: bool) -> None:
-        self._connection = Connection(self._context, self._endpoint)
+        self._connection = Connection(self._context, self._endpoint, self._abandoned)
         hello = messages.Hello(versions=(packets.VERSION,), lane=messages.LANE_CALLS, session=self._session)
         self._ask(packets.encode(Kind.HELLO, [messages.encode(hello)]), deadline)
         try:
@@ -193,7 +200,9 @@ class Lanes:
     def __init__(self, make: Callable[[], Lane]) -> None:
         self._make = make
         self._lock = threading.Lock()
+        self._calm = threading.Condition(self._lock)
         self._idle: list[Lane] = []
+        self._busy: set[Lane] = set()
         self._closed = False
 
     def call(self, operation: Operation, operands: Any, timeout: float | None, on_stream: OnStream) -> CallAnswer:
@@ -202,13 +211,14 @@ class Lanes:
             if self._closed:
                 raise LinkLost("this connection was closed; connect again")
             lane = self._idle.pop() if self._idle else self._make()
+            self._busy.add(lane)
         try:
             answer = lane.call(operation, operands, timeout, on_stream)
         except FlameError:
             self._give_back(lane)
             raise
         except BaseException:
-            lane.close()  # interrupted half-way: its state is not to be trusted
+            self._discard(lane)  # interrupted half-way: its state is not to be trusted
             raise
         self._give_back(lane)
         return answer
@@ -221,16 +231,30 @@ class Lanes:
             lane.close()
 
     def close(self) -> None:
-        """End all lanes."""
-        self._closed = True
+        """End all lanes; calls that are under way on other threads raise :class:`LinkLost`."""
+        with self._lock:
+            self._closed = True
+            for lane in self._busy:
+                lane.abandon()
+            # A socket is closed by the thread that uses it.
+            self._calm.wait_for(lambda: not self._busy, _END_CALLS_S)
         self.renew()
 
     def _give_back(self, lane: Lane) -> None:
         with self._lock:
             if not self._closed:
+                self._busy.discard(lane)
                 self._idle.append(lane)
                 return
-        lane.close()
+        self._discard(lane)
+
+    def _discard(self, lane: Lane) -> None:
+        try:
+            lane.close()
+        finally:
+            with self._lock:
+                self._busy.discard(lane)
+                self._calm.notify_all()
 
 
 def _refusal(packet: Packet) -> FlameError:

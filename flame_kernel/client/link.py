@@ -122,7 +122,7 @@ class Link:
         if cause is Cause.KEY_REFUSED:
             self._end(LinkEvent.REFUSED)
             self._events.on_ended(
-                KeyRefused(f"{self._server} does not admit this client's key; pair again with a fresh invite from it")
+                KeyRefused(f"{self._server} does not admit this client's key; pair with a fresh invite (flame invite)")
             )
             return
         self._machine.fire(LinkEvent.LOST)
@@ -140,10 +140,16 @@ class Link:
             if handler is not None:
                 handler(packet)
         except ProtocolError as error:
-            self._end(LinkEvent.CLOSE)
-            self._events.on_ended(error)
+            if self._machine.allows(LinkEvent.CLOSE):
+                self._end(LinkEvent.CLOSE)
+                self._events.on_ended(error)
 
     def _on_welcome(self, packet: Packet) -> None:
+        if self._machine.state is LinkState.OPEN:
+            # The answer to an earlier HELLO opened it: what was sent since may have come too early to be taken.
+            self._conversation.resume(packet.ack)
+            self._flush()
+            return
         if not self._machine.allows(LinkEvent.WELCOME):
             return
         welcome = messages.decode(_only(packet), messages.Welcome)
@@ -190,7 +196,8 @@ class Link:
         if self._loop.time() - self._heard > self._silence_s:
             # The network swallows everything, or this machine slept: a new connection tells which.
             self.on_down(Cause.LOST)
-            self._dialler.dial()
+            if self._machine.allows(LinkEvent.UP):  # else whoever was told has closed it
+                self._dialler.dial()
         else:
             self._dialler.send(self._conversation.greeting(Kind.PING, []))
 

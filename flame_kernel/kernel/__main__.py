@@ -52,8 +52,8 @@ async def _run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Exi
     loop = asyncio.get_running_loop()
     bridge = Bridge(context, info, Connector(context, environ, _OPEN_S), goal)
     # Interrupts come as messages. A Ctrl-C in Jupyter's terminal reaches every process there, and means none of the
-    # kernels.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # kernels. (Not SIG_IGN: the embedded server and the kernels it starts would inherit it.)
+    signal.signal(signal.SIGINT, lambda *_: None)
     signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(bridge.detach))
     with when_parent_ends(bridge.detach):
         result = await bridge.run()

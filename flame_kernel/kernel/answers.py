@@ -44,6 +44,15 @@ class Answers:
         self._reply(channel, request, msg_type, content)
         self.status("idle", request.parts[0])
 
+    def shut_down(self, channel: Channel, request: Envelope, restart: bool) -> None:
+        """Tell the one who asked, and everyone else, that this kernel ends."""
+        parent = request.parts[0]
+        content = {"status": "ok", "restart": restart}
+        self.status("busy", parent)
+        self._publish("shutdown_reply", content, parent, b"shutdown")
+        self._reply(channel, request, "shutdown_reply", content)
+        self.status("idle", parent)
+
     def status(self, state: str, parent: Buffer = b"{}") -> None:
         """Publish the execution state."""
         self._publish("status", {"execution_state": state}, parent, b"status")
@@ -55,6 +64,26 @@ class Answers:
     def welcome(self, topic: bytes) -> None:
         """Tell a new subscriber that it is heard (JEP 65)."""
         self._publish("iopub_welcome", {"subscription": topic.decode("utf-8", "replace")}, b"{}", topic)
+
+    def session_lost(self, requests: list[tuple[Channel, Envelope]], error: FlameError, last_cell: Buffer) -> None:
+        """Answer what the session has left without an answer.
+
+        Args:
+            requests: What it was asked, the running cell first.
+            error: What befell it, in a line for the user; it's shown once.
+            last_cell: The header of the last cell, which shows it when none is running.
+        """
+        told = False
+        for channel, request in requests:
+            if request.header().msg_type != "execute_request":
+                self.without_session(channel, request, error)
+            elif not told:
+                self._execute_error(request, error)
+                told = True
+            else:
+                self.reply(channel, request, "execute_reply", {"status": "aborted"})
+        if not told:
+            self.stream(f"[flame] {error}\n", last_cell)
 
     def without_session(self, channel: Channel, request: Envelope, error: FlameError) -> None:
         """Answer a request while there is no session to pass it to.

@@ -19,8 +19,9 @@ from flame_kernel.buffers import Buffer
 from flame_kernel.client.connecting import Connector
 from flame_kernel.client.session import Fate, SessionClient
 from flame_kernel.client.target import Target
-from flame_kernel.errors import FlameError, ProtocolError
+from flame_kernel.errors import FlameError, ProtocolError, SessionDied, SessionError
 from flame_kernel.kernel.answers import Answers
+from flame_kernel.kernel.outstanding import Outstanding
 from flame_kernel.protocol import messages
 from flame_kernel.protocol.jupyter import Channel, Envelope
 from flame_kernel.protocol.session import SessionState
@@ -31,6 +32,9 @@ log = logging.getLogger(__name__)
 # Jupyter kills a kernel that takes longer than 5 s over its shutdown; a restart that isn't done by then goes on at the
 # server.
 _SHUTDOWN_S = 4.0
+
+# Frontends give up on a kernel that does not tell what it is within 60 s. After this long we tell in its place.
+_PATIENCE_S = 10.0
 
 
 class Exit(enum.IntEnum):
@@ -74,6 +78,9 @@ class Bridge:
         self._answers = Answers(self._notebook.send)
         self._client: SessionClient | None = None
         self._waiting: list[tuple[Channel, Envelope]] = []
+        self._outstanding = Outstanding()
+        self._shutting_down = False
+        self._late: FlameError | None = None
         self._opening: asyncio.Task[None] | None = None
         self._no_session: FlameError | None = None
         self._last_cell: Buffer = b"{}"
@@ -95,8 +102,8 @@ class Bridge:
             for task in self._tasks:
                 task.cancel()
             if self._client is not None:
-                # Not "leave": a notebook that goes away detaches; its session is ended by a shutdown request only.
-                self._client.close(leave=False)
+                # The session is named, so it stays; but nothing has to be kept for this bridge, which never comes back.
+                self._client.close(leave=True)
             self._notebook.close()
 
     def detach(self) -> None:
@@ -111,28 +118,47 @@ class Bridge:
         if self._opening is None:
             self._no_session = None
             self._opening = self._spawn(self._open_session())
+            asyncio.get_running_loop().call_later(_PATIENCE_S, self._introduce, self._opening)
+
+    def _introduce(self, opening: asyncio.Task[None]) -> None:
+        if self._opening is not opening:
+            return
+        self._late = SessionError(f"session {self._goal.session!r} is not there yet; cells wait for it")
+        waiting, self._waiting = self._waiting, []
+        for channel, envelope in waiting:
+            self._pass_on(channel, envelope)
 
     async def _open_session(self) -> None:
         try:
             _, client = await self._connector.open(self._goal.target, self, self._goal.session, self._goal.kernel)
-            if client.welcome is not None and client.welcome.state == SessionState.DEAD.value:
-                await client.restart()
+            await self._revive(client)
         except FlameError as error:
             self._no_session = error
         else:
             self._client = client
         finally:
             self._opening = None
+            self._late = None
         waiting, self._waiting = self._waiting, []
         for channel, envelope in waiting:
             self._pass_on(channel, envelope)
 
+    async def _revive(self, client: SessionClient) -> None:
+        if client.welcome is None or client.welcome.state != SessionState.DEAD.value:
+            return
+        try:
+            await client.restart()
+        except FlameError:
+            client.close(leave=True)
+            raise
+
     def _on_notebook(self, channel: Channel, envelope: Envelope) -> None:
         header = envelope.header()
-        if channel is Channel.CONTROL and header.msg_type == "shutdown_request":
-            self._spawn(self._shut_down(envelope))
-        elif channel is Channel.CONTROL and header.msg_type == "interrupt_request":
-            self._spawn(self._interrupt(envelope))
+        # Both came on shell once, and some frontends still send them there.
+        if header.msg_type == "shutdown_request":
+            self._spawn(self._shut_down(channel, envelope))
+        elif header.msg_type == "interrupt_request":
+            self._spawn(self._interrupt(channel, envelope))
         else:
             if header.msg_type == "execute_request":
                 self._last_cell = envelope.parts[0]
@@ -142,22 +168,26 @@ class Bridge:
 
     def _pass_on(self, channel: Channel, envelope: Envelope) -> None:
         if self._client is not None:
+            self._outstanding.asked(channel, envelope, envelope.header())
             self._client.send(channel, envelope)
         elif self._no_session is not None:
             self._answers.without_session(channel, envelope, self._no_session)
+        elif self._late is not None and envelope.header().msg_type == "kernel_info_request":
+            self._answers.without_session(channel, envelope, self._late)
         else:
             self._waiting.append((channel, envelope))
 
-    async def _interrupt(self, request: Envelope) -> None:
+    async def _interrupt(self, channel: Channel, request: Envelope) -> None:
         content: dict[str, Any] = {"status": "ok"}
         try:
             if self._client is not None:
                 await self._client.interrupt()
         except FlameError as error:
             content = {"status": "error", "ename": type(error).__name__, "evalue": str(error), "traceback": []}
-        self._answers.reply(Channel.CONTROL, request, "interrupt_reply", content)
+        self._answers.reply(channel, request, "interrupt_reply", content)
 
-    async def _shut_down(self, request: Envelope) -> None:
+    async def _shut_down(self, channel: Channel, request: Envelope) -> None:
+        self._shutting_down = True
         restart = bool(request.content().get("restart"))
         try:
             if self._opening is not None:
@@ -169,7 +199,7 @@ class Bridge:
             self._answers.stream(f"[flame] {error}\n", self._last_cell)
         except TimeoutError:
             log.warning("the server takes its time over the shutdown; it goes on there")
-        self._answers.reply(Channel.CONTROL, request, "shutdown_reply", {"status": "ok", "restart": restart})
+        self._answers.shut_down(channel, request, restart)
         self._finish(Exit.DONE)
 
     def on_jupyter(self, channel: Channel, envelope: Envelope) -> None:
@@ -177,17 +207,28 @@ class Bridge:
         if not self._learnt_session_id:
             self._answers.session = envelope.header().session or self._answers.session
             self._learnt_session_id = True
+        if channel is Channel.SHELL or channel is Channel.CONTROL:
+            self._outstanding.replied(envelope)
         self._notebook.send(channel, envelope)
 
     def on_fate(self, fate: Fate) -> None:
         """Something befell the session."""
+        if self._shutting_down:  # it's what this notebook asked for
+            return
+        name = self._goal.session
         if isinstance(fate, messages.Restarted):
             self._learnt_session_id = False
-            return
-        died = isinstance(fate, messages.Died)
-        text = fate.cause if isinstance(fate, messages.Died) else "the session was closed by another client"
-        self._answers.stream(f"[flame] {text}\n", self._last_cell)
-        self._finish(Exit.SESSION_DIED if died else Exit.DONE)
+            self._abandon(SessionError(f"session {name!r} was restarted by another client; its variables are gone"))
+        elif isinstance(fate, messages.Died):
+            self._abandon(SessionDied(fate.cause))
+            self._finish(Exit.SESSION_DIED)
+        else:
+            self._abandon(SessionError(f"session {name!r} was closed by another client, or its server was stopped"))
+            self._finish(Exit.DONE)
+
+    def _abandon(self, error: FlameError) -> None:
+        """What was asked gets no answer from the session any more: the running cell shows why, once."""
+        self._answers.session_lost(self._outstanding.take_all(), error, self._last_cell)
 
     def on_missing(self, count: int) -> None:
         """Messages are gone; never silently."""
@@ -202,8 +243,7 @@ class Bridge:
         self._client = None
         self._learnt_session_id = False
         self._no_session = error
-        self._answers.stream(f"[flame] {error}\n", self._last_cell)
-        self._answers.status("idle", self._last_cell)
+        self._abandon(error)
 
     def _on_subscribe(self, topic: bytes) -> None:
         self._answers.welcome(topic)

@@ -106,7 +106,7 @@ class Failure:
         try:
             fields = json.loads(bytes(data))
             return cls(str(fields["ename"]), str(fields["evalue"]), str(fields["traceback"]))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ProtocolError("an error came from the session that can't be read") from error
 
 

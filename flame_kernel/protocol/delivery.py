@@ -84,6 +84,9 @@ class Outbox:
         self._kept: deque[tuple[Sequence[Buffer], int]] = deque()
         self._first = 1  # the number of the oldest message kept
         self._next = 1  # the number of the next message to go out on this connection
+        # Number and bytes of what was sent on this connection and is not acknowledged. A message that had to make room
+        # is under way all the same: it must not give credit to the next.
+        self._under_way: deque[tuple[int, int]] = deque()
         self._under_way_bytes = 0
         self._told = 0  # the highest number that the peer knows of: sent, or reported as gone
         self.kept_bytes = 0
@@ -121,7 +124,7 @@ class Outbox:
             Messages, and a gap before them where some are gone. They count as sent on this connection.
         """
         out: list[Numbered | Gap] = []
-        if self._told < self._first - 1:
+        if self._told < self._first - 1 and self._has_credit():  # else a slow reader would be sent one for each push
             self._told = self._first - 1
             out.append(Gap(self._told))
         self._next = max(self._next, self._first)
@@ -129,8 +132,9 @@ class Outbox:
             parts, weight = self._kept[self._next - self._first]
             out.append(Numbered(self._next, parts))
             self._told = max(self._told, self._next)
-            self._next += 1
+            self._under_way.append((self._next, weight))
             self._under_way_bytes += weight
+            self._next += 1
         return out
 
     def acknowledge(self, number: int) -> None:
@@ -144,6 +148,8 @@ class Outbox:
         """
         if number > self._told:
             raise ProtocolError(f"message {number} was acknowledged, but {self._told} is the last that was sent")
+        while self._under_way and self._under_way[0][0] <= number:
+            self._under_way_bytes -= self._under_way.popleft()[1]
         while self._first <= number and self._kept:
             self._drop_oldest()
 
@@ -159,17 +165,16 @@ class Outbox:
         self.acknowledge(received)
         self._told = received
         self._next = self._first
+        self._under_way.clear()
         self._under_way_bytes = 0
 
     def _has_credit(self) -> bool:
-        under_way = self._next - self._first
+        under_way = len(self._under_way)
         return under_way < self._window_messages and (under_way == 0 or self._under_way_bytes < self._window_bytes)
 
     def _drop_oldest(self) -> None:
         _, weight = self._kept.popleft()
         self.kept_bytes -= weight
-        if self._first < self._next:
-            self._under_way_bytes -= weight
         self._first += 1
 
 

@@ -24,6 +24,8 @@ from flame_kernel.errors import ProtocolError
 
 DELIMITER = b"<IDS|MSG>"
 PROTOCOL_VERSION = "5.4"  # of the messages made here; those of a kernel carry their own
+# What msgspec raises over bytes that are no JSON, no UTF-8, or nested without end.
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _SIGNED_PARTS = 4  # header, parent header, metadata, content; buffers are not signed
 
 
@@ -87,8 +89,7 @@ class Envelope:
         Raises:
             ProtocolError: It isn't one.
         """
-        raw = bytes(self.parts[1])
-        return None if raw == b"{}" else read_header(raw)
+        return read_header(self.parts[1]) if read_json(self.parts[1]) else None
 
     def content(self) -> Any:
         """Read the message's content.
@@ -107,7 +108,7 @@ def read_header(data: Buffer) -> Header:
     """
     try:
         return msgspec.json.decode(data, type=Header)
-    except msgspec.DecodeError as error:
+    except _UNREADABLE as error:
         raise ProtocolError(f"a Jupyter message arrived with a damaged header: {error}") from error
 
 
@@ -119,7 +120,7 @@ def read_json(data: Buffer) -> Any:
     """
     try:
         return msgspec.json.decode(data)
-    except msgspec.DecodeError as error:
+    except _UNREADABLE as error:
         raise ProtocolError(f"a Jupyter message arrived that isn't JSON: {error}") from error
 
 

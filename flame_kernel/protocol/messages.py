@@ -203,6 +203,9 @@ M = TypeVar("M")
 
 _encoder = msgspec.json.Encoder()
 
+# What msgspec raises over bytes that are no JSON, no UTF-8, or nested without end.
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 
 def encode(message: msgspec.Struct) -> bytes:
     """Return a message as JSON.
@@ -233,7 +236,7 @@ def decode(data: bytes | memoryview, kind: type[M]) -> M:
     """
     try:
         return msgspec.json.decode(data, type=kind)
-    except msgspec.DecodeError as error:
+    except _UNREADABLE as error:
         raise ProtocolError(f"a message arrived that can't be read: {error}") from error
 
 

@@ -48,9 +48,14 @@ class Attachment:
         send(self._conversation.greeting(Kind.WELCOME, [messages.encode(welcome)]))
         self._flush()
 
-    def disconnect(self) -> None:
-        """Note that its connection is gone; messages are kept from now on."""
-        self._send = None
+    def disconnect(self, send: SendFrames) -> None:
+        """Note that a connection is gone; messages are kept from now on, unless another one serves it already.
+
+        Args:
+            send: What sent frames over that connection.
+        """
+        if self._send is send:
+            self._send = None
 
     def deliver(self, parts: Sequence[Buffer]) -> None:
         """Send the client a message; it's kept until the client has it."""
@@ -83,7 +88,7 @@ class Attachment:
         if isinstance(event, Hole):
             if self._send is not None:
                 self._send(encode(Kind.RESET))
-            self.disconnect()
+            self._send = None
             return None
         if packet.kind is Kind.PING and self._send is not None:
             self._send(self._conversation.greeting(Kind.PONG, []))
@@ -95,5 +100,5 @@ class Attachment:
             return
         for frames in self._conversation.outgoing():
             if not self._send(frames):
-                self.disconnect()
+                self._send = None
                 return

@@ -116,11 +116,18 @@ def _with_fields(config: ServerConfig, fields: dict[str, Any], path: Path) -> Se
             raise ConfigurationError(f"{path}: {name!r} is unknown; known are {', '.join((*kinds, 'limits'))}")
         if type(value) is not kinds[name]:
             raise ConfigurationError(f"{path}: {name} must be a {kinds[name].__name__}, not {value!r}")
+    if not 0 <= fields.get("port", 0) < 65536:
+        raise ConfigurationError(f"{path}: port must be between 0 and 65535, not {fields['port']}")
+    if not isinstance(limits, dict):
+        raise ConfigurationError(f"{path}: limits must be a table, not {limits!r}")
     for name, value in limits.items():
-        if not hasattr(config.limits, name):
+        default = vars(config.limits).get(name)
+        if default is None:
             raise ConfigurationError(f"{path}: limits.{name} is unknown; known are {', '.join(vars(config.limits))}")
-        if type(value) not in (int, float) or value <= 0:
+        if type(value) not in (int, float) or not value > 0:
             raise ConfigurationError(f"{path}: limits.{name} must be a number above 0, not {value!r}")
+        if isinstance(default, int) and not isinstance(value, int):
+            raise ConfigurationError(f"{path}: limits.{name} must be a whole number, not {value!r}")
     return replace(config, **fields, limits=replace(config.limits, **limits))
 
 

@@ -92,9 +92,14 @@ class Gate:
         """
         now = self._clock()
         for name, peer in list(self._peers.items()):
-            if now - peer.last_heard > silence_s and peer.machine.state is not PeerState.STARTING:
-                peer.machine.fire(PeerEvent.SILENT)
-                self._forget(name, peer)
+            if now - peer.last_heard <= silence_s or peer.machine.state is PeerState.STARTING:
+                continue
+            if peer.relay is not None and peer.send(packets.encode(Kind.ACK)):
+                # A lane is silent while its call runs. The transport knows whether the connection is there.
+                peer.last_heard = now
+                continue
+            peer.machine.fire(PeerEvent.SILENT)
+            self._forget(name, peer)
 
     def close(self) -> None:
         """Tell every connection that the server ends."""
@@ -110,6 +115,8 @@ class Gate:
         return peer
 
     def _take(self, name: bytes, peer: Peer, packet: Packet) -> None:
+        if packet.kind is Kind.HELLO and peer.machine.state is PeerState.STARTING:
+            return  # each RESET makes a client greet, and several may have been under way; one answer will do
         if packet.kind is Kind.HELLO:
             peer.machine.fire(PeerEvent.HELLO)
             peer.leave()
@@ -161,7 +168,7 @@ class Gate:
 
     async def _attach(self, peer: Peer, hello: messages.Hello, received: int) -> None:
         owner = peer.caller.owner
-        if not hello.attachment.isalnum():
+        if not (hello.attachment.isascii() and hello.attachment.isalnum()):
             raise ProtocolError("a greeting arrived without a name for its conversation")
         if hello.resumed:
             session = self._registry.find(owner, hello.session)

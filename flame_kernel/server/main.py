@@ -128,7 +128,7 @@ async def serve(
         for listener in listeners:
             listener.close()
         authenticator.stop()
-        if config.socket is not None:
+        if config.socket is not None and listeners:  # else it's another server's
             config.socket.unlink(missing_ok=True)
         await asyncio.to_thread(context.destroy, 500)
 

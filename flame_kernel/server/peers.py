@@ -55,5 +55,5 @@ class Peer:
             self.relay.close()
             self.relay = None
         if self.attachment is not None:
-            self.attachment.disconnect()
+            self.attachment.disconnect(self.send)
             self.attachment = None

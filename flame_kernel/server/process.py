@@ -157,7 +157,10 @@ def how_it_ended(status: int | None) -> str:
         return "it ended"
     if status >= 0:
         return f"it ended with exit code {status}"
-    name = signal.Signals(-status).name if -status in signal.valid_signals() else f"signal {-status}"
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:  # real-time signals have numbers only
+        name = f"signal {-status}"
     if -status == signal.SIGKILL:
         return f"it was killed ({name}), which is what the system does when memory runs out"
     return f"it was ended by {name}"

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 from flame_kernel.buffers import Buffer
-from flame_kernel.errors import FlameError
+from flame_kernel.errors import FlameError, SessionDied
 from flame_kernel.protocol import messages
 from flame_kernel.server.attachment import Attachment
 from flame_kernel.server.process import kernelspecs
@@ -55,6 +55,8 @@ class Requests:
             if len(parts) == 2 and bytes(parts[0]) == messages.TOPIC:
                 return self._carry_out(session, attachment, messages.decode_request(bytes(parts[1])))
             session.from_client(attachment, parts)
+        except SessionDied as error:
+            attachment.tell(messages.Died(str(error)))  # a Jupyter message has no number that an answer could name
         except FlameError as error:
             attachment.tell(messages.Failed(UNREADABLE, messages.Refusal.of(error)))
         return None

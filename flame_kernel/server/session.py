@@ -213,6 +213,8 @@ class Session:
         if self._boot is not None:
             self._boot.on_message(channel, envelope)
         elif channel is Channel.IOPUB:
+            if not envelope.identities and envelope.header().msg_type == "iopub_welcome":
+                return  # it tells that the server is heard; a bridge welcomes its own subscribers
             parts = to_link(channel, envelope)
             for attachment in self.attachments.values():
                 attachment.deliver(parts)

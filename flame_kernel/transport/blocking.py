@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 
@@ -9,7 +10,7 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from flame_kernel.buffers import Buffer
-from flame_kernel.errors import FlameTimeout, KeyRefused
+from flame_kernel.errors import FlameTimeout, KeyRefused, LinkLost
 from flame_kernel.transport.dialler import CAUSES, EVENTS, client_socket
 from flame_kernel.transport.interface import Cause, Endpoint
 from flame_kernel.transport.sockets import receive, send
@@ -24,10 +25,12 @@ class Connection:
     Args:
         context: The ZeroMQ context.
         endpoint: Where to, and the keys.
+        abandoned: Set, from any thread, to end what waits.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: Endpoint) -> None:
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: Endpoint, abandoned: threading.Event) -> None:
         self._endpoint = endpoint
+        self._abandoned = abandoned
         self._socket = client_socket(context, endpoint)
         self._monitor = self._socket.get_monitor_socket(EVENTS)
         self._up = False
@@ -42,11 +45,14 @@ class Connection:
         Raises:
             FlameTimeout: The time is up.
             KeyRefused: The server does not admit this client's key.
+            LinkLost: It was abandoned.
         """
         while not self._up:
-            if not self._monitor.poll(_left_ms(deadline, None)):
+            if self._monitor.poll(_left_ms(deadline, _LOOK_EVERY_MS)):
+                self._on_event(recv_monitor_message(self._monitor)["event"])
+            elif deadline is not None and time.monotonic() >= deadline:
                 raise FlameTimeout(f"{self._endpoint.name} can't be reached in time")
-            self._on_event(recv_monitor_message(self._monitor)["event"])
+            self._require_use()
 
     def send(self, frames: Sequence[Buffer]) -> None:
         """Send a message; what can't be sent is dropped, which ``receive`` tells of."""
@@ -63,6 +69,9 @@ class Connection:
 
         Returns:
             Its frames; ``None`` when the connection is gone or the time is up.
+
+        Raises:
+            LinkLost: It was abandoned.
         """
         while True:
             if self._socket.poll(_left_ms(deadline, _LOOK_EVERY_MS)):
@@ -72,6 +81,7 @@ class Connection:
                     return None
             if deadline is not None and time.monotonic() >= deadline:
                 return None
+            self._require_use()
 
     def close(self, linger_ms: int = 0) -> None:
         """Close it.
@@ -83,11 +93,17 @@ class Connection:
         self._monitor.close(0)
         self._socket.close(linger_ms)
 
+    def _require_use(self) -> None:
+        if self._abandoned.is_set():
+            raise LinkLost(f"this connection to {self._endpoint.name} was closed; connect again")
+
     def _on_event(self, event: int) -> None:
         if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
             self._up = True
         elif CAUSES.get(event) is Cause.KEY_REFUSED:
-            raise KeyRefused(f"{self._endpoint.name} does not admit this client's key; pair again with a fresh invite")
+            raise KeyRefused(
+                f"{self._endpoint.name} does not admit this client's key; pair with a fresh invite (flame invite)"
+            )
 
 
 def _left_ms(deadline: float | None, at_most: int | None) -> int | None:

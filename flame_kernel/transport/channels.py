@@ -119,11 +119,9 @@ class KernelChannels:
     def _receiver(self, channel: Channel) -> Callable[[list[Buffer]], None]:
         def receive(frames: list[Buffer]) -> None:
             try:
-                envelope = self._signer.open(frames)
+                self._on_message(channel, self._signer.open(frames))
             except ProtocolError as error:
                 self._on_damage(channel, error)
-                return
-            self._on_message(channel, envelope)
 
         return receive
 
@@ -177,11 +175,9 @@ class NotebookChannels:
     def _receiver(self, channel: Channel) -> Callable[[list[Buffer]], None]:
         def receive(frames: list[Buffer]) -> None:
             try:
-                envelope = self._signer.open(frames)
+                self._on_message(channel, self._signer.open(frames))
             except ProtocolError as error:
                 self._on_damage(channel, error)
-                return
-            self._on_message(channel, envelope)
 
         return receive
 

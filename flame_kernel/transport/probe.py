@@ -59,6 +59,5 @@ def _is_curve(connection: socket.socket) -> bool:
     return (
         greeting[0] == _SIGNATURE[0]
         and greeting[9] == _SIGNATURE[9]
-        and greeting[12:32].rstrip(b"\0") == b"CURVE"
-        and greeting[32] == 1
+        and greeting[12:32].rstrip(b"\0") == b"CURVE"  # whether it's a server is said next, but libzmq says no always
     )

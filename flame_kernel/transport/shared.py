@@ -13,6 +13,7 @@ import selectors
 import socket as sockets
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 
 import zmq
 
@@ -32,6 +33,7 @@ class SharedSocket:
         self._lock = threading.Lock()
         self._wake_in, self._wake_out = sockets.socketpair()
         self._wake_in.setblocking(False)
+        self._wake_out.setblocking(False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(descriptor(socket), selectors.EVENT_READ)
         self._selector.register(self._wake_in, selectors.EVENT_READ, "wake")
@@ -94,7 +96,10 @@ class SharedSocket:
         self._wake()
 
     def _wake(self) -> None:
-        self._wake_out.send(b"\0")
+        # Full of signals that nobody has looked at yet: one more would tell nothing new, and waiting for room would be
+        # for ever when it's the waiting thread itself that sends.
+        with suppress(BlockingIOError):
+            self._wake_out.send(b"\0")
 
 
 def bind_rendezvous(address: str) -> SharedSocket:

@@ -40,8 +40,10 @@ class Sources:
         Raises:
             SyntaxError: It isn't Python.
         """
+        if mode == "eval":
+            source = source.strip()
         name = f"<flame {next(self._numbers)}>"
-        code: CodeType = compile(source.strip() if mode == "eval" else source, name, mode)
+        code: CodeType = compile(source, name, mode)
         linecache.cache[name] = (len(source), None, [line + "\n" for line in source.splitlines()], name)
         self._names.append(name)
         if len(self._names) > _MAX_SOURCES:

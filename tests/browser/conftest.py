@@ -1,7 +1,9 @@
 """Fixtures for tests in a browser: one JupyterLab for the run, one browser for each module."""
 
+import os
 import re
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.browser.lab import SCREENSHOTS, JupyterLab
+from tests.homes import processes_of
 
 FLAGS = [
     "--headless",
@@ -32,6 +35,8 @@ def lab() -> Iterator[JupyterLab]:
             yield server
         finally:
             server.close()
+            for pid in processes_of(Path(home) / "flame"):  # the embedded server, and what a failed test left
+                os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")

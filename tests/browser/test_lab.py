@@ -90,4 +90,5 @@ def test_restart_forgets_what_was_defined(notebook: Notebook) -> None:
 def test_shut_down_leaves_no_kernel(notebook: Notebook) -> None:
     notebook.menu("Kernel", "Shut Down Kernel")
     expect(notebook.panel.locator(".jp-KernelName")).to_contain_text("No Kernel")
+    expect(notebook.panel).not_to_contain_text("[flame]")  # it's what the user asked for, and no news
     notebook.screenshot("lab-shut-down")

@@ -1,0 +1,33 @@
+"""Requests that the session has not replied to yet: when it goes, each of them still gets its reply."""
+
+from __future__ import annotations
+
+from flame_kernel.errors import ProtocolError
+from flame_kernel.protocol.jupyter import Channel, Envelope, Header
+
+
+class Outstanding:
+    """Keeps requests until their reply passes by."""
+
+    def __init__(self) -> None:
+        self._requests: dict[str, tuple[Channel, Envelope]] = {}
+
+    def asked(self, channel: Channel, request: Envelope, header: Header) -> None:
+        """Note what goes to the session."""
+        if header.msg_type.endswith("_request"):
+            # Buffers are of no use for an answer, and may be large.
+            self._requests[header.msg_id] = (channel, Envelope(request.identities, request.parts[:4]))
+
+    def replied(self, reply: Envelope) -> None:
+        """Note what the session says on shell or control."""
+        try:
+            parent = reply.parent()
+        except ProtocolError:
+            return
+        if parent is not None:
+            self._requests.pop(parent.msg_id, None)
+
+    def take_all(self) -> list[tuple[Channel, Envelope]]:
+        """Return what has no reply, in the order in which it was asked, and forget it."""
+        requests, self._requests = self._requests, {}
+        return list(requests.values())

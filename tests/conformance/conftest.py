@@ -1,0 +1,27 @@
+"""Fixtures for the conformance tests: a home for each module, which must be empty of processes in the end."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conformance.kernels import Home, Kernel
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[Home]:
+    home = Home()
+    left: list[str] = []
+    try:
+        yield home
+    finally:
+        left = home.close()
+    assert left == []
+
+
+@pytest.fixture(scope="module")
+def flame(home: Home) -> Iterator[Kernel]:
+    kernel = Kernel(home)
+    try:
+        yield kernel
+    finally:
+        kernel.close()

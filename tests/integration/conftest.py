@@ -1,0 +1,90 @@
+"""Fixtures for tests with real parts: servers, a client's environment, sessions, a relay that injects faults.
+
+A server is shared by the tests of a module, which is a file. A test that breaks its server makes one of its own with
+`lone_server`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from flame_kernel import Flame, connect
+from tests.integration.relay import Relay
+from tests.integration.servers import FlameServer, short_folder
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[FlameServer]:
+    """The module's server; whoever uses the fixture `client` is paired with it."""
+    with short_folder() as folder, FlameServer(folder) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def module_environ() -> Iterator[pytest.MonkeyPatch]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("FLAME_")]:
+            patch.delenv(name)
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def client(server: FlameServer, module_environ: pytest.MonkeyPatch) -> FlameServer:
+    """The module's server, with this process as a client that is paired with it."""
+    module_environ.setenv("FLAME_HOME", str(server.client_home))
+    connect(server.invite).close()
+    return server
+
+
+@pytest.fixture(scope="module")
+def flame(client: FlameServer) -> Iterator[Flame]:
+    """One private session for a module's tests that leave it usable."""
+    with connect(client.address) as flame:
+        yield flame
+
+
+@pytest.fixture
+def own(client: FlameServer) -> Iterator[Flame]:
+    """A private session for one test alone."""
+    with connect(client.address) as flame:
+        yield flame
+
+
+@pytest.fixture
+def lone_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., FlameServer]]:
+    """Make servers for one test alone; this process is a client with a home of its own, not paired."""
+    with ExitStack() as stack:
+
+        def make(*options: str, **environ: str) -> FlameServer:
+            folder = stack.enter_context(short_folder())
+            server = stack.enter_context(FlameServer(folder, *options, **environ))
+            monkeypatch.setenv("FLAME_HOME", str(server.client_home))
+            return server
+
+        yield make
+
+
+@pytest.fixture(scope="module")
+def module_relay(client: FlameServer) -> Iterator[Relay]:
+    with Relay(client.port) as relay:
+        connect(client.fresh_invite(relay.port)).close()
+        yield relay
+
+
+@pytest.fixture
+def relay(module_relay: Relay) -> Iterator[Relay]:
+    """A relay in front of the module's server; this process is paired through it."""
+    yield module_relay
+    module_relay.heal()
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder whose path is short enough for unix sockets."""
+    with short_folder() as folder:
+        yield folder

@@ -1,0 +1,177 @@
+"""A TCP relay that injects faults between a client and a server: cuts, black holes, delays, narrow pipes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+_CHUNK = 64 * 1024
+_RST_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class Relay:
+    """Listens on a free port of this machine and passes on to another one, on a thread of its own.
+
+    It keeps its port whatever is done to it, so a client finds it again, as it would find a network that is back.
+
+    Args:
+        port: The server's port.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="relay", daemon=True)
+        self._pairs: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._delay_s = 0.0
+        self._bytes_per_s = 0.0
+        self._refusing = False
+        self._cut_after = 0
+        self._to_cut = 0
+        self.connections = 0  # all that were ever accepted
+        self.port = 0
+
+    def __enter__(self) -> Relay:
+        self._thread.start()
+        self._run(self._open())
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._run(self._close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        return f"127.0.0.1:{self.port}"
+
+    def cut(self) -> None:
+        """Reset all connections (TCP RST), as a router does that forgot them; new ones are welcome."""
+        self._call(self._reset)
+
+    def refuse(self) -> None:
+        """Reset all connections, and each new one too."""
+        self._call(lambda: (setattr(self, "_refusing", True), self._reset()))
+
+    def cut_new_after(self, count: int, connections: int) -> None:
+        """Reset each of the next new connections once so many bytes of it have gone to the server."""
+
+        def plan() -> None:
+            self._cut_after, self._to_cut = count, connections
+
+        self._call(plan)
+
+    def black_hole(self) -> None:
+        """Let nothing through, in either direction, and say nothing about it."""
+        self._call(self._passing.clear)
+
+    def delay(self, seconds: float) -> None:
+        """Hold each piece up for so long."""
+        self._call(lambda: setattr(self, "_delay_s", seconds))
+
+    def throttle(self, bytes_per_s: float) -> None:
+        """Let so much through per second and direction."""
+        self._call(lambda: setattr(self, "_bytes_per_s", bytes_per_s))
+
+    def heal(self) -> None:
+        """Pass everything on again; what was held up by a black hole goes on."""
+
+        def mend() -> None:
+            self._refusing = False
+            self._to_cut = 0
+            self._delay_s = self._bytes_per_s = 0.0
+            self._passing.set()
+
+        self._call(mend)
+
+    async def _open(self) -> None:
+        self._passing = asyncio.Event()
+        self._passing.set()
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _close(self) -> None:
+        self._server.close()
+        self._reset()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
+        await asyncio.sleep(0)  # transports close in the loop's next round
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self.connections += 1
+        ends = [writer]
+        try:
+            if self._refusing:
+                return
+            there, to_there = await asyncio.open_connection("127.0.0.1", self._target)
+            ends.append(to_there)
+            cut_after = self._cut_after if self._to_cut > 0 else None
+            self._to_cut -= 1
+            self._pairs.update(ends)
+            pumps = [
+                asyncio.ensure_future(self._pump(reader, to_there, cut_after)),
+                asyncio.ensure_future(self._pump(there, writer)),
+            ]
+            try:
+                await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for pump in pumps:
+                    pump.cancel()
+                await asyncio.gather(*pumps, return_exceptions=True)
+        except OSError:
+            pass  # nobody listens there just now: the client's connection ends
+        finally:
+            for end in ends:
+                self._pairs.discard(end)
+                _reset(end)
+            self._tasks.discard(task)
+
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, at_most: int | None = None
+    ) -> None:
+        passed = 0
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(_CHUNK):
+                passed += len(data)
+                if at_most is not None and passed > at_most:
+                    return
+                if self._delay_s:
+                    await asyncio.sleep(self._delay_s)
+                if self._bytes_per_s:
+                    await asyncio.sleep(len(data) / self._bytes_per_s)
+                await self._passing.wait()
+                writer.write(data)
+                await writer.drain()
+
+    def _reset(self) -> None:
+        for writer in list(self._pairs):
+            _reset(writer)
+
+    def _call(self, function: Callable[[], Any]) -> None:
+        async def call() -> None:
+            function()
+
+        self._run(call())
+
+    def _run(self, work: Any) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError, AttributeError):
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST_ON_CLOSE)
+    writer.transport.abort()

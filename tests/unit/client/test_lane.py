@@ -1,0 +1,189 @@
+"""Calls over a real socket to a gate and a worker that run in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+
+from flame_kernel.client.background import BackgroundLoop
+from flame_kernel.client.lane import Lane, Lanes
+from flame_kernel.errors import FlameTimeout, LinkLost
+from flame_kernel.protocol.calls import Operation, Outcome
+from flame_kernel.security.admission import Admission
+from flame_kernel.security.authorized import AuthorizedKeys
+from flame_kernel.security.invite_book import InviteBook
+from flame_kernel.serialize import load
+from flame_kernel.server.doorkeeper import Doorkeeper
+from flame_kernel.server.gate import Gate
+from flame_kernel.server.requests import Requests
+from flame_kernel.transport.interface import Endpoint
+from flame_kernel.transport.listener import ZmqListener, server_socket
+from flame_kernel.worker.main import Worker
+from flame_kernel.worker.operations import Operations
+from tests.unit.fake_sessions import NOW, FakeRegistry
+from tests.unit.rendezvous import rendezvous
+
+
+class Place:
+    """A server on a unix socket with one session, whose worker has a namespace of its own."""
+
+    def __init__(self, folder: Path, worker_address: str) -> None:
+        self.folder = folder
+        self.worker_address = worker_address
+        self.endpoint = Endpoint(f"ipc://{folder / 's'}", "here")
+        self.client_context: zmq.Context[Any] = zmq.Context()
+        self.server_context: zmq.Context[Any] = zmq.Context()
+        self.loop = BackgroundLoop("gate")
+        self.loop.run(self.open())
+
+    async def open(self) -> None:
+        authorized, invites = AuthorizedKeys(self.folder / "authorized_keys"), InviteBook(self.folder / "invites")
+        admission = Admission(authorized, invites, lambda: NOW, lambda report: None)
+        registry: Any = FakeRegistry(self.worker_address)
+        await registry.obtain("", "work", "")
+        doorkeeper = Doorkeeper(admission, authorized, invites, "here", lambda: NOW)
+        clock = asyncio.get_running_loop().time
+        self.gate = Gate(doorkeeper, registry, Requests(registry), self.server_context, "here", 1_000_000, clock)
+        socket = server_socket(self.server_context)
+        socket.bind(self.endpoint.address)
+        self.gate.listener = ZmqListener(socket, self.gate)
+
+    async def shut(self) -> None:
+        self.gate.close()
+        assert self.gate.listener is not None
+        self.gate.listener.close()
+
+    def close(self) -> None:
+        self.client_context.destroy(0)
+        self.loop.run(self.shut())
+        self.loop.close()
+        self.server_context.destroy(0)
+
+
+@pytest.fixture(scope="module")
+def namespace() -> dict[str, Any]:
+    return {}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, namespace: dict[str, Any]) -> Iterator[Place]:
+    folder = tmp_path_factory.mktemp("lane")
+    with rendezvous(folder / "w") as (shared, address):
+        Worker(shared, Operations(namespace)).start()
+        place = Place(folder, address)
+        yield place
+        place.close()
+
+
+@pytest.fixture
+def lanes(place: Place) -> Iterator[Lanes]:
+    lanes = Lanes(lambda: Lane(place.client_context, place.endpoint, "work", plain=False))
+    yield lanes
+    lanes.close()
+
+
+def evaluate(lanes: Lanes, expression: str, timeout: float | None = 10.0) -> Any:
+    answer = lanes.call(Operation.EVALUATE, (expression,), timeout, lambda stream, text: None)
+    assert answer.outcome is Outcome.RESULT
+    return load(answer.format, answer.parts)
+
+
+def test_one_lane_serves_one_call_after_the_other(lanes: Lanes) -> None:
+    assert [evaluate(lanes, f"{number} + 1") for number in range(20)] == list(range(1, 21))
+    assert len(lanes._idle) == 1
+
+
+class Out:
+    """What the kernel has as stdout."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+
+def test_a_call_that_prints_more_than_a_window_is_answered(lanes: Lanes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", Out())
+    printed: list[str] = []
+    code = "for i in range(1000): print(i)"
+    answer = lanes.call(Operation.EXECUTE, (code,), 20.0, lambda stream, text: printed.append(text))
+
+    assert answer.outcome is Outcome.RESULT
+    assert "".join(printed) == "".join(f"{number}\n" for number in range(1000))
+
+
+def test_a_call_that_prints_more_bytes_than_a_window_is_answered(lanes: Lanes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", Out())
+    printed: list[int] = []
+    code = "for i in range(3): print('x' * 20_000_000)"
+    answer = lanes.call(Operation.EXECUTE, (code,), 20.0, lambda stream, text: printed.append(len(text)))
+
+    assert answer.outcome is Outcome.RESULT
+    assert sum(printed) == 3 * 20_000_001
+
+
+def test_the_answer_of_a_call_that_was_given_up_is_dropped(lanes: Lanes, namespace: dict[str, Any]) -> None:
+    namespace["may_end"] = threading.Event()
+    with pytest.raises(FlameTimeout, match="no answer from here within 0.1 s; the call goes on there"):
+        evaluate(lanes, "may_end.wait(10)", timeout=0.1)
+    namespace["may_end"].set()
+
+    assert evaluate(lanes, "'next'") == "next"
+    assert len(lanes._idle) == 1
+
+
+def test_calls_on_several_threads_run_side_by_side(lanes: Lanes, namespace: dict[str, Any]) -> None:
+    namespace["together"] = threading.Barrier(4)
+    got: list[Any] = []
+    threads = [threading.Thread(target=lambda: got.append(evaluate(lanes, "together.wait(10)"))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(got) == [0, 1, 2, 3]
+
+
+def test_large_values_cross_both_ways(lanes: Lanes) -> None:
+    large = b"x" * 40_000_000
+    lanes.call(Operation.PUSH, ("large", large), 20.0, lambda stream, text: None)
+
+    assert evaluate(lanes, "large") == large
+
+
+def test_a_lane_whose_connection_is_gone_comes_back_and_the_call_runs_once(
+    lanes: Lanes, namespace: dict[str, Any]
+) -> None:
+    namespace["runs"] = []
+    evaluate(lanes, "1")
+    (lane,) = lanes._idle
+    lane._drop()
+
+    assert evaluate(lanes, "runs.append(1) or len(runs)") == 1
+
+
+def test_a_lane_that_the_server_has_forgotten_is_taken_in_again(lanes: Lanes, place: Place) -> None:
+    assert evaluate(lanes, "1") == 1
+
+    async def forget() -> None:
+        for name, peer in list(place.gate._peers.items()):
+            place.gate._forget(name, peer)
+
+    place.loop.run(forget())
+    assert evaluate(lanes, "2") == 2
+
+
+def test_nothing_is_called_after_closing(lanes: Lanes) -> None:
+    evaluate(lanes, "1")
+    lanes.close()
+
+    with pytest.raises(LinkLost, match="was closed; connect again"):
+        evaluate(lanes, "1")

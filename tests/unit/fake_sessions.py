@@ -1,0 +1,79 @@
+"""Sessions without a kernel process, for what is about the door to them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from flame_kernel.errors import FlameError, LimitExceeded, SessionDied, SessionError
+from flame_kernel.protocol import messages
+from flame_kernel.protocol.session import SessionState
+from flame_kernel.server.attachment import Attachment
+from flame_kernel.server.boot import KernelFacts
+from flame_kernel.server.session import SessionKey
+
+NOW = 1_700_000_000.0
+
+
+@dataclass
+class FakeSession:
+    """A session without a kernel: it answers each Jupyter message with the same parts."""
+
+    key: SessionKey
+    private: bool
+    worker_address: str
+    state: SessionState = SessionState.READY
+    facts: KernelFacts = field(default_factory=lambda: KernelFacts("python", calls=True))
+    started: float = NOW
+    attachments: dict[str, Attachment] = field(default_factory=dict)
+    on_process_change: list[Callable[[FlameError | None], None]] = field(default_factory=list)
+    interrupts: int = 0
+    closed: int = 0
+
+    @property
+    def process(self) -> Any:
+        return SimpleNamespace(kernel="python3", pid=7, worker_address=self.worker_address)
+
+    def from_client(self, attachment: Attachment, parts: Any) -> None:
+        if self.state is SessionState.DEAD:
+            raise SessionDied("session 'work' died: it was killed")
+        attachment.deliver(parts)
+
+    async def interrupt(self) -> None:
+        self.interrupts += 1
+
+    async def restart(self) -> None:
+        raise SessionError("not now")
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+class FakeRegistry:
+    """Sessions that start at once, or when they may."""
+
+    def __init__(self, worker_address: str) -> None:
+        self.sessions: dict[SessionKey, FakeSession] = {}
+        self.may_start = asyncio.Event()
+        self.may_start.set()
+        self.worker_address = worker_address
+
+    async def obtain(self, owner: str, name: str, kernel: str) -> tuple[FakeSession, bool]:
+        await self.may_start.wait()
+        if name == "one too many":
+            raise LimitExceeded("the limit is reached")
+        key = SessionKey(owner, name or f"private-{len(self.sessions)}")
+        created = key not in self.sessions
+        session = self.sessions.setdefault(key, FakeSession(key, not name, self.worker_address))
+        return session, created
+
+    def find(self, owner: str, name: str) -> FakeSession | None:
+        return self.sessions.get(SessionKey(owner, name))
+
+    def listing(self, owner: str) -> tuple[messages.SessionInfo, ...]:
+        return tuple(
+            messages.SessionInfo(key.name, "python3", "ready", 7, NOW, 1) for key in self.sessions if key.owner == owner
+        )

@@ -1,0 +1,445 @@
+"""The server's door, over a network in memory; its sessions have no kernel, but workers are real."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+
+from flame_kernel.buffers import Buffer
+from flame_kernel.errors import SessionDied
+from flame_kernel.protocol import calls, messages, packets
+from flame_kernel.protocol.jupyter import Channel, compose, to_link
+from flame_kernel.protocol.messages import Hello, Refusal, Welcome
+from flame_kernel.protocol.packets import Kind, Packet
+from flame_kernel.protocol.session import SessionState
+from flame_kernel.security.admission import Admission
+from flame_kernel.security.authorized import AuthorizedKeys
+from flame_kernel.security.authorized_key import Role
+from flame_kernel.security.invite_book import InviteBook
+from flame_kernel.security.invites import Invite
+from flame_kernel.security.key_text import public_to_text
+from flame_kernel.security.keys import KeyPair
+from flame_kernel.server.boot import KernelFacts
+from flame_kernel.server.doorkeeper import Doorkeeper
+from flame_kernel.server.gate import Gate
+from flame_kernel.server.requests import Requests
+from flame_kernel.transport.interface import Cause
+from flame_kernel.transport.memory import Network
+from flame_kernel.worker.main import Worker
+from flame_kernel.worker.operations import Operations
+from tests.unit.fake_sessions import FakeRegistry, FakeSession
+from tests.unit.rendezvous import rendezvous
+from tests.unit.waiting import settled, until
+
+NOW = 1_700_000_000.0
+SERVER, ANN, BOB, STRANGER = (KeyPair.generate() for _ in range(4))
+
+
+class Caller:
+    """A client that says exactly what it's told to."""
+
+    def __init__(self, network: Network, public: bytes) -> None:
+        self.dialler = network.dialler(self, public)
+        self.packets: list[Packet] = []
+        self.ups = 0
+        self.dialler.dial()
+
+    def on_up(self) -> None:
+        self.ups += 1
+
+    def on_frames(self, frames: list[Buffer]) -> None:
+        self.packets.append(packets.decode(frames))
+
+    def on_down(self, cause: Cause) -> None:
+        pass
+
+    def say(self, kind: Kind, *parts: Buffer, number: int = 0, ack: int = 0) -> None:
+        self.dialler.send(packets.encode(kind, list(parts), number=number, ack=ack))
+
+    def hello(self, lane: str = "session", *, ack: int = 0, **fields: Any) -> None:
+        fields.setdefault("attachment", "a1")
+        self.say(Kind.HELLO, messages.encode(Hello((packets.VERSION,), lane, **fields)), ack=ack)
+
+    async def next(self, kind: Kind) -> Packet:
+        """Wait for a packet of a kind; what comes before it is passed over."""
+        await until(lambda: any(packet.kind is kind for packet in self.packets))
+        while (packet := self.packets.pop(0)).kind is not kind:
+            pass
+        return packet
+
+    async def welcome(self) -> Welcome:
+        return messages.decode(bytes((await self.next(Kind.WELCOME)).parts[0]), Welcome)
+
+    async def refusal(self) -> str:
+        return messages.decode(bytes((await self.next(Kind.REFUSED)).parts[0]), Refusal).code
+
+    async def answer(self) -> messages.Answer:
+        return messages.decode_answer(bytes((await self.next(Kind.DATA)).parts[1]))
+
+    @property
+    def kinds(self) -> list[Kind]:
+        return [packet.kind for packet in self.packets]
+
+
+class House:
+    """A gate with everything behind it, and the network before it."""
+
+    def __init__(self, folder: Path, context: zmq.Context[Any]) -> None:
+        self.authorized = AuthorizedKeys(folder / "authorized_keys")
+        self.authorized.add(ANN.public, Role.ADMIN, "ann")
+        self.authorized.add(BOB.public, Role.ADMIN, "bob")
+        self.invites = InviteBook(folder / "invites")
+        self.admission = Admission(self.authorized, self.invites, lambda: NOW, lambda report: None)
+        self.worker_path = folder / "w"
+        self.registry: Any = FakeRegistry(f"ipc://{self.worker_path}")
+        self.now = 0.0
+        self.network = Network()
+        doorkeeper = Doorkeeper(self.admission, self.authorized, self.invites, "gpu1", lambda: NOW)
+        requests = Requests(self.registry)
+        self.gate = Gate(doorkeeper, self.registry, requests, context, "gpu1", 1_000_000, lambda: self.now)
+        self.gate.listener = self.network.listen(self.gate)
+        self.open = ExitStack()
+
+    async def caller(self, keys: KeyPair = ANN) -> Caller:
+        caller = Caller(self.network, keys.public)
+        await until(lambda: caller.ups)
+        return caller
+
+    async def attached(self, **fields: Any) -> Caller:
+        caller = await self.caller()
+        caller.hello(**fields)
+        await caller.welcome()
+        return caller
+
+    def start_worker(self, namespace: dict[str, Any]) -> None:
+        shared, _ = self.open.enter_context(rendezvous(self.worker_path))
+        Worker(shared, Operations(namespace)).start()
+
+    async def lane(self) -> Caller:
+        """Give a caller that both the gate and the worker have welcomed."""
+        caller = await self.caller()
+        caller.hello("calls", session="work")
+        await caller.welcome()
+        caller.say(Kind.HELLO, bytes(16))
+        await caller.next(Kind.WELCOME)
+        return caller
+
+    def only_session(self) -> FakeSession:
+        (session,) = self.registry.sessions.values()
+        return session  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    context: zmq.Context[Any] = zmq.Context()
+    folder = tmp_path / "c"
+    folder.mkdir(mode=0o700)
+    house = House(folder, context)
+    yield house
+    house.gate.close()
+    house.open.close()
+    context.destroy(0)
+
+
+def jupyter(number: int) -> tuple[Kind, list[Buffer], int]:
+    return Kind.DATA, to_link(Channel.SHELL, compose("execute_request", {"code": "1"}, session="s")), number
+
+
+async def test_a_greeting_attaches_to_a_session_and_says_what_it_is(house: House) -> None:
+    caller = await house.caller()
+    caller.hello(session="work")
+
+    welcome = await caller.welcome()
+    assert (welcome.host, welcome.session, welcome.kernel) == ("gpu1", "work", "python3")
+    assert (welcome.language, welcome.created, welcome.calls) == ("python", True, True)
+    assert (welcome.pid, welcome.state) == (7, "ready")
+
+
+async def test_requests_are_carried_out_and_jupyter_messages_passed_on(house: House) -> None:
+    caller = await house.attached(session="work")
+    caller.say(Kind.DATA, messages.TOPIC, messages.encode(messages.Interrupt(5)), number=1)
+    assert await caller.answer() == messages.Done(5)
+    assert house.only_session().interrupts == 1
+
+    caller.say(Kind.DATA, messages.TOPIC, messages.encode(messages.Restart(6)), number=2)
+    assert await caller.answer() == messages.Failed(6, Refusal("session", "not now"))
+
+    kind, parts, number = jupyter(3)
+    caller.say(kind, *parts, number=number)
+    assert (await caller.next(Kind.DATA)).parts == parts
+
+
+async def test_a_message_to_a_dead_session_is_answered_with_its_death(house: House) -> None:
+    caller = await house.attached(session="work")
+    house.only_session().state = SessionState.DEAD
+    kind, parts, number = jupyter(1)
+    caller.say(kind, *parts, number=number)
+
+    assert await caller.answer() == messages.Died("session 'work' died: it was killed")
+
+
+async def test_keys_have_sessions_of_their_own(house: House) -> None:
+    await house.attached(session="work")
+    bob = await house.caller(BOB)
+    bob.hello("calls", session="work")
+
+    assert await bob.refusal() == "unknown-session"
+
+
+async def test_who_is_not_admitted_is_refused_and_nothing_is_started(house: House) -> None:
+    caller = await house.caller(STRANGER)
+    caller.hello(session="work")
+
+    assert await caller.refusal() == "key-refused"
+    assert house.registry.sessions == {}
+
+
+async def test_an_invite_enrols_and_does_nothing_else(house: House) -> None:
+    invite = Invite.mint("gpu1", 9999, SERVER.public)
+    house.invites.issue(invite, 60.0, NOW)
+    caller = await house.caller(invite.keypair())
+    caller.hello(session="work")
+    assert await caller.refusal() == "key-refused"
+
+    again = await house.caller(invite.keypair())
+    again.hello("enrol", key=public_to_text(STRANGER.public), client="new")
+    assert (await again.welcome()).host == "gpu1"
+    stranger = await house.caller(STRANGER)
+    stranger.hello(session="work")
+    assert (await stranger.welcome()).session == "work"
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"session": "one too many"}, "limit"),
+        ({"session": "work", "resumed": True}, "unknown-session"),
+        ({"lane": "unheard-of"}, "protocol"),
+        ({"attachment": ""}, "protocol"),
+        ({"attachment": "../a"}, "protocol"),
+        ({"attachment": "käse"}, "protocol"),
+        ({"lane": "calls", "session": "work"}, "unknown-session"),
+    ],
+    ids=str,
+)
+async def test_a_greeting_that_can_not_be_met_is_refused_with_the_reason(
+    house: House, fields: dict[str, Any], code: str
+) -> None:
+    caller = await house.caller()
+    caller.hello(**fields)
+
+    assert await caller.refusal() == code
+
+
+async def test_a_client_of_another_version_is_told_which_to_install(house: House) -> None:
+    caller = await house.caller()
+    caller.say(Kind.HELLO, messages.encode(Hello((99,), "session", "a1")))
+
+    refusal = messages.decode(bytes((await caller.next(Kind.REFUSED)).parts[0]), Refusal)
+    assert refusal.code == "version"
+    assert "this client speaks 99" in refusal.message
+
+
+@pytest.mark.parametrize("frames", [[b"junk"], [b"\xf1"], packets.encode(Kind.HELLO, [b"{"])], ids=repr)
+async def test_junk_is_refused_and_the_others_notice_nothing(house: House, frames: list[Buffer]) -> None:
+    other = await house.attached(session="work")
+    caller = await house.caller()
+    caller.dialler.send(frames)
+
+    assert await caller.refusal() == "protocol"
+    other.say(Kind.PING)
+    await other.next(Kind.PONG)
+
+
+async def test_who_was_not_greeted_is_asked_to_greet(house: House) -> None:
+    caller = await house.caller()
+    caller.say(Kind.PING)
+
+    await caller.next(Kind.RESET)
+
+
+async def test_greetings_that_follow_each_other_at_once_are_met_with_one_session(house: House) -> None:
+    caller = await house.caller()
+    for _ in range(3):  # as a client does that is told RESET for each packet of a connection the server had forgotten
+        caller.hello()
+
+    await caller.welcome()
+    await settled()
+    assert Kind.REFUSED not in caller.kinds
+    assert len(house.registry.sessions) == 1
+
+
+async def test_a_ping_is_answered_while_the_session_starts(house: House) -> None:
+    house.registry.may_start.clear()
+    caller = await house.caller()
+    caller.hello(session="work")
+    caller.say(Kind.PING)
+
+    await caller.next(Kind.PONG)
+    house.registry.may_start.set()
+    await caller.welcome()
+
+
+async def test_a_client_that_leaves_while_its_private_session_starts_leaves_nothing_behind(house: House) -> None:
+    house.registry.may_start.clear()
+    caller = await house.caller()
+    caller.hello()
+    caller.say(Kind.BYE)
+    await settled()
+    house.registry.may_start.set()
+
+    await until(lambda: house.registry.sessions and house.only_session().closed)
+    assert house.only_session().attachments == {}
+
+
+@pytest.mark.parametrize(("session", "closed"), [("", 1), ("work", 0)])
+async def test_bye_ends_a_private_session_only(house: House, session: str, closed: int) -> None:
+    caller = await house.attached(session=session)
+    caller.say(Kind.BYE)
+    await settled()
+
+    assert house.only_session().attachments == {}
+    assert house.only_session().closed == closed
+
+
+async def test_a_client_that_comes_back_gets_what_it_missed(house: House) -> None:
+    caller = await house.attached(session="work")
+    attachment = house.only_session().attachments["a1"]
+    attachment.deliver([b"seen"])
+    await caller.next(Kind.DATA)
+    house.network.cut()
+    attachment.deliver([b"missed"])
+    await until(lambda: caller.ups == 2)
+    caller.hello(session="work", resumed=True, ack=1)
+
+    assert (await caller.welcome()).created is False
+    assert (await caller.next(Kind.DATA)).parts == [b"missed"]
+
+
+async def test_a_connection_that_fell_silent_after_a_cut_takes_nothing_from_the_one_that_replaced_it(
+    house: House,
+) -> None:
+    caller = await house.attached(session="work")
+    house.network.cut()
+    await until(lambda: caller.ups == 2)
+    house.now = 15.0
+    caller.hello(session="work", resumed=True)
+    await caller.welcome()
+
+    house.now = 25.0
+    house.gate.expire(20.0)
+
+    assert house.only_session().attachments["a1"].connected
+    caller.say(Kind.PING)
+    await caller.next(Kind.PONG)
+
+
+async def test_a_client_that_fell_silent_is_let_go_and_greets_when_it_speaks_again(house: House) -> None:
+    caller = await house.attached(session="work")
+    house.now = 30.0
+    house.gate.expire(20.0)
+    assert not house.only_session().attachments["a1"].connected
+
+    caller.say(Kind.PING)
+    await caller.next(Kind.RESET)
+    caller.hello(session="work", resumed=True)
+    await caller.welcome()
+    assert house.only_session().attachments["a1"].connected
+
+
+async def test_closing_tells_everybody(house: House) -> None:
+    callers = [await house.attached(session="work", attachment=name) for name in ("a1", "a2")]
+    house.gate.close()
+
+    assert [await caller.refusal() for caller in callers] == ["link-lost", "link-lost"]
+
+
+async def test_a_calls_lane_reaches_the_worker(house: House) -> None:
+    await house.attached(session="work")
+    house.start_worker({"x": 41})
+    lane = await house.lane()
+    lane.say(Kind.DATA, *calls.encode_request(calls.Operation.EVALUATE, 2, [b'["x + 1"]'], plain=True), number=1)
+
+    answer = calls.decode_answer((await lane.next(Kind.DATA)).parts)
+    assert (answer.outcome, bytes(answer.parts[0])) == (calls.Outcome.RESULT, b"42")
+
+
+async def test_a_calls_lane_that_waits_in_silence_for_its_answer_gets_it(house: House) -> None:
+    await house.attached(session="work")
+    done = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    house.start_worker({"wait": lambda: asyncio.run_coroutine_threadsafe(done.wait(), loop).result()})
+    lane = await house.lane()
+    lane.say(Kind.DATA, *calls.encode_request(calls.Operation.EVALUATE, 2, [b'["wait()"]'], plain=True), number=1)
+    for _ in range(5):
+        house.now += 30.0
+        house.gate.expire(20.0)
+    done.set()
+
+    answer = calls.decode_answer((await lane.next(Kind.DATA)).parts)
+    assert bytes(answer.parts[0]) == b"true"
+
+
+async def test_a_calls_lane_whose_connection_is_gone_is_let_go(house: House) -> None:
+    await house.attached(session="work")
+    house.start_worker({})
+    await house.lane()
+    house.network.refuse(Cause.NO_ANSWER)
+    house.network.cut()
+    house.now = 30.0
+    house.gate.expire(20.0)
+
+    assert house.gate._peers == {}
+
+
+async def test_a_calls_lane_is_asked_to_greet_when_the_session_has_a_new_process(house: House) -> None:
+    await house.attached(session="work")
+    house.start_worker({})
+    lane = await house.lane()
+    (tell,) = house.only_session().on_process_change
+    tell(None)
+    await lane.next(Kind.RESET)
+
+    await house.lane()
+    house.only_session().on_process_change[-1](SessionDied("it died"))
+
+
+async def test_a_calls_lane_is_refused_when_the_session_has_died_or_has_no_calls(house: House) -> None:
+    await house.attached(session="work")
+    session = house.only_session()
+    for state, facts, code in (
+        (SessionState.DEAD, session.facts, "session-died"),
+        (SessionState.READY, KernelFacts("R", calls=False), "calls-unavailable"),
+    ):
+        session.state, session.facts = state, facts
+        lane = await house.caller()
+        lane.hello("calls", session="work")
+        assert await lane.refusal() == code
+
+
+async def test_an_unexpected_failure_of_a_request_is_told_to_who_asked(house: House) -> None:
+    caller = await house.attached(session="work")
+    house.registry.listing = None
+    caller.say(Kind.DATA, messages.TOPIC, messages.encode(messages.ListSessions(5)), number=1)
+
+    answer = await caller.answer()
+    assert isinstance(answer, messages.Failed)
+    assert answer.id == 5
+    assert "the server failed" in answer.why.message
+
+
+async def test_what_is_no_request_is_refused_without_ending_the_link(house: House) -> None:
+    caller = await house.attached(session="work")
+    caller.say(Kind.DATA, messages.TOPIC, b"{", number=1)
+
+    answer = await caller.answer()
+    assert isinstance(answer, messages.Failed)
+    assert answer.why.code == "protocol"
+    caller.say(Kind.PING)
+    await caller.next(Kind.PONG)

@@ -1,0 +1,241 @@
+"""The worker over a real unix socket, with its threads in this process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+
+from flame_kernel.protocol import calls
+from flame_kernel.protocol.calls import CallAnswer, Operation, Outcome
+from flame_kernel.protocol.conversation import Conversation, Message
+from flame_kernel.protocol.packets import Kind, decode
+from flame_kernel.serialize import dump, load
+from flame_kernel.worker.main import Worker
+from flame_kernel.worker.operations import Operations
+from tests.unit.rendezvous import rendezvous
+
+
+class Client:
+    """One client of a worker, on a socket of its own."""
+
+    def __init__(self, context: zmq.Context[Any], address: str, name: bytes) -> None:
+        self.socket = context.socket(zmq.DEALER)
+        self.socket.linger = 0
+        self.socket.rcvtimeo = 10_000
+        self.socket.connect(address)
+        self.conversation = Conversation()
+        self.socket.send_multipart(self.conversation.greeting(Kind.HELLO, [name]))
+        self.epoch = bytes(decode(self.socket.recv_multipart()).parts[0])
+
+    def ask(self, operation: Operation, *operands: Any, plain: bool = False) -> int:
+        form, parts = dump(operands, plain)
+        number = self.conversation.push(calls.encode_request(operation, form, parts, plain))
+        self.flush()
+        return number
+
+    def flush(self) -> None:
+        for frames in self.conversation.outgoing():
+            self.socket.send_multipart(frames)
+
+    def next(self) -> CallAnswer:
+        while True:
+            event = self.conversation.take(decode(self.socket.recv_multipart()))
+            if isinstance(event, Message):
+                self.flush()
+                return calls.decode_answer(event.parts)
+
+    def value(self, operation: Operation, *operands: Any) -> Any:
+        number = self.ask(operation, *operands)
+        answer = self.next()
+        assert (answer.outcome, answer.call) == (Outcome.RESULT, number)
+        return load(answer.format, answer.parts)
+
+    def failure(self, operation: Operation, *operands: Any) -> str:
+        self.ask(operation, *operands)
+        answer = self.next()
+        assert answer.outcome is Outcome.ERROR
+        return calls.Failure.decode(answer.parts[0]).ename
+
+
+class Place:
+    """A running worker, and clients of it."""
+
+    def __init__(self, address: str, namespace: dict[str, Any]) -> None:
+        self.address = address
+        self.namespace = namespace
+        self.context: zmq.Context[Any] = zmq.Context()
+        self.clients: list[Client] = []  # a socket that nobody refers to would close itself
+
+    def client(self) -> Client:
+        self.clients.append(Client(self.context, self.address, bytes([len(self.clients)]) * 16))
+        return self.clients[-1]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    namespace: dict[str, Any] = {}
+    with rendezvous(tmp_path / "w") as (shared, address):
+        Worker(shared, Operations(namespace)).start()
+        place = Place(address, namespace)
+        yield place
+        place.context.destroy(0)
+
+
+def test_calls_are_answered(place: Place) -> None:
+    client = place.client()
+
+    assert client.value(Operation.PING) is None
+    assert client.value(Operation.EVALUATE, "1 + 1") == 2
+    assert client.value(Operation.PUSH, "x", [1, 2]) is None
+    assert client.value(Operation.EVALUATE, "sum(x)") == 3
+
+
+def test_clients_share_the_namespace_and_the_epoch(place: Place) -> None:
+    ann, bob = place.client(), place.client()
+    ann.value(Operation.PUSH, "x", 1)
+
+    assert bob.value(Operation.PULL, "x") == 1
+    assert ann.epoch == bob.epoch
+
+
+def test_large_values_cross_both_ways(place: Place) -> None:
+    client = place.client()
+    large = b"x" * 1_000_000
+    client.value(Operation.PUSH, "large", {"a": bytearray(large)})
+
+    assert client.value(Operation.EVALUATE, "bytes(large['a'])") == large
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        ("raise SystemExit(3)", "SystemExit"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+        ("1 / 0", "ZeroDivisionError"),
+        ("1 +", "SyntaxError"),
+    ],
+)
+def test_whatever_a_call_raises_is_its_callers_and_the_worker_goes_on(place: Place, code: str, name: str) -> None:
+    client = place.client()
+
+    assert client.failure(Operation.EXECUTE, code) == name
+    assert client.value(Operation.EVALUATE, "1") == 1
+
+
+def test_a_value_that_cannot_cross_is_an_error(place: Place) -> None:
+    client = place.client()
+
+    assert client.failure(Operation.EVALUATE, "__import__('threading').Lock()") == "SerializationError"
+
+
+def test_what_fails_in_every_way_is_answered_all_the_same(place: Place) -> None:
+    client = place.client()
+    code = """
+class Unspeakable(Exception):
+    def __str__(self): raise self
+class Untransportable(Exception):
+    def __reduce__(self): raise Unspeakable
+    __str__ = Unspeakable.__str__
+raise Untransportable
+"""
+
+    assert client.failure(Operation.EXECUTE, code) == "Untransportable"
+
+
+def test_a_call_that_takes_long_holds_up_no_other(place: Place) -> None:
+    may_end = threading.Event()
+    place.namespace["may_end"] = may_end
+    ann, bob = place.client(), place.client()
+    slow = [ann.ask(Operation.EVALUATE, "may_end.wait(10)") for _ in range(5)]
+
+    assert bob.value(Operation.EVALUATE, "1") == 1
+    may_end.set()
+    assert sorted(ann.next().call for _ in slow) == slow
+
+
+def test_what_is_no_request_is_answered_with_an_error(place: Place) -> None:
+    client = place.client()
+    client.conversation.push([b"nonsense"])
+    client.flush()
+
+    assert client.next().outcome is Outcome.ERROR
+    assert client.value(Operation.EVALUATE, "1") == 1
+
+
+def test_junk_is_refused_and_the_worker_goes_on(place: Place) -> None:
+    client = place.client()
+    client.socket.send_multipart([b"junk"])
+    assert decode(client.socket.recv_multipart()).kind is Kind.REFUSED
+
+    assert client.value(Operation.EVALUATE, "1") == 1
+
+
+def test_a_plain_caller_is_never_sent_a_pickle_nor_may_send_one(place: Place) -> None:
+    client = place.client()
+    form, parts = dump(("1",))
+    client.conversation.push(calls.encode_request(Operation.EVALUATE, form, parts, plain=True))
+    client.flush()
+    answer = client.next()
+    assert (answer.outcome, len(answer.parts)) == (Outcome.ERROR, 1)
+    assert calls.Failure.decode(answer.parts[0]).ename == "SerializationError"
+
+    client.ask(Operation.EVALUATE, "[1, None]", plain=True)
+    assert load(*_parts(client.next()), plain=True) == [1, None]
+    client.ask(Operation.EVALUATE, "object()", plain=True)
+    assert client.next().outcome is Outcome.ERROR
+
+
+def _parts(answer: CallAnswer) -> tuple[int, Any]:
+    return answer.format, answer.parts
+
+
+class Out:
+    """What the kernel has as stdout."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+
+def test_what_a_call_prints_comes_before_its_answer(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", Out())
+    client = place.client()
+    client.ask(Operation.EXECUTE, "for i in range(1000): print(i)\nprint('end', end='')")
+    printed = ""
+    while (answer := client.next()).outcome is Outcome.STDOUT:
+        printed += bytes(answer.parts[0]).decode()
+
+    assert answer.outcome is Outcome.RESULT
+    assert printed == "".join(f"{number}\n" for number in range(1000)) + "end"
+
+
+def test_a_worker_that_is_started_outside_ipython_serves_main(tmp_path: Path) -> None:
+    script = f"""
+import threading
+from flame_kernel.worker.main import start
+found = "in main"
+start("ipc://{tmp_path / "w"}")
+print("started", flush=True)
+input()
+"""
+
+    process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    context: zmq.Context[Any] = zmq.Context()
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "started\n"
+        client = Client(context, f"ipc://{tmp_path / 'w'}", b"c" * 16)
+        assert client.value(Operation.PULL, "found") == "in main"
+    finally:
+        process.communicate("end\n", timeout=10)
+        context.destroy(0)
+    assert process.returncode == 0
