@@ -29,6 +29,9 @@ OnStream = Callable[[Outcome, str], None]
 # An answer of this size is acknowledged at once, so that the session lets go of it; smaller ones with the next request.
 _ACKNOWLEDGE_FROM = 64 * 1024
 
+# Before a greeting that came to nothing is tried again, in seconds.
+_AGAIN_AFTER_S = 0.05
+
 # How long closing waits for calls on other threads to end, in seconds; they look twice a second.
 _END_CALLS_S = 3.0
 
@@ -138,38 +141,48 @@ class Lane:
         return packet
 
     def _connect(self, deadline: float | None, waiting: bool) -> None:
-        self._connection = Connection(self._context, self._endpoint, self._abandoned)
+        while self._connection is None:
+            self._connection = Connection(self._context, self._endpoint, self._abandoned)
+            if not self._greet(deadline, waiting):
+                self._drop()
+                self._abandoned.wait(_AGAIN_AFTER_S)
+
+    def _greet(self, deadline: float | None, waiting: bool) -> bool:
+        """Greet server and worker over a new connection; false when it has to be done again."""
         hello = messages.Hello(versions=(packets.VERSION,), lane=messages.LANE_CALLS, session=self._session)
-        self._ask(packets.encode(Kind.HELLO, [messages.encode(hello)]), deadline)
+        if self._ask(packets.encode(Kind.HELLO, [messages.encode(hello)]), deadline) is None:
+            return False
         try:
             worker = self._ask(self._conversation.greeting(Kind.HELLO, [self._name]), deadline)
         except SessionRestarted:
             if waiting:
                 raise
-            self._connect(deadline, waiting)
-            return
+            return False
+        if worker is None:
+            return False
         epoch = bytes(worker.parts[0]) if worker.parts else b""
         if self._epoch not in (b"", epoch):
             # Another process: it knows nothing of what was said to the one before.
             self._begin_anew()
             if waiting:
                 raise SessionRestarted(f"the session on {self._endpoint.name} was restarted while the call ran")
-            self._connect(deadline, waiting)
-            return
+            return False
         self._epoch = epoch
         self._conversation.resume(worker.ack)
+        return True
 
-    def _ask(self, frames: Sequence[Buffer], deadline: float | None) -> Packet:
+    def _ask(self, frames: Sequence[Buffer], deadline: float | None) -> Packet | None:
+        """Return the WELCOME that answers a greeting, ``None`` when the connection is gone."""
         assert self._connection is not None
+        self._connection.wait_until_up(deadline)
+        self._connection.send(frames)
         while True:
-            self._connection.wait_until_up(deadline)
-            self._connection.send(frames)
             packet = self._receive(deadline)
             if packet is None:
-                self._drop()
                 if deadline is not None and time.monotonic() >= deadline:
+                    self._drop()
                     raise FlameTimeout(f"{self._endpoint.name} can't be reached in time")
-                raise LinkLost(f"the connection to {self._endpoint.name} was lost")
+                return None
             if packet.kind is Kind.WELCOME:
                 return packet
 

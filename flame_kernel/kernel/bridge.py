@@ -33,6 +33,12 @@ log = logging.getLogger(__name__)
 # server.
 _SHUTDOWN_S = 4.0
 
+# An interrupt is acknowledged at once, or the link is down and it waits with everything else.
+_INTERRUPT_S = 3.0
+
+# A cut that is over before this is nobody's business.
+_CUT_S = 3.0
+
 # Frontends give up on a kernel that does not tell what it is within 60 s. After this long we tell in its place.
 _PATIENCE_S = 10.0
 
@@ -80,6 +86,8 @@ class Bridge:
         self._waiting: list[tuple[Channel, Envelope]] = []
         self._outstanding = Outstanding()
         self._shutting_down = False
+        self._cut: asyncio.TimerHandle | None = None
+        self._told_cut = False
         self._late: FlameError | None = None
         self._opening: asyncio.Task[None] | None = None
         self._no_session: FlameError | None = None
@@ -181,9 +189,10 @@ class Bridge:
         content: dict[str, Any] = {"status": "ok"}
         try:
             if self._client is not None:
-                await self._client.interrupt()
-        except FlameError as error:
-            content = {"status": "error", "ename": type(error).__name__, "evalue": str(error), "traceback": []}
+                await asyncio.wait_for(self._client.interrupt(), _INTERRUPT_S)
+        except (FlameError, TimeoutError) as error:
+            why = str(error) or "the server does not answer; the interrupt reaches it when it does"
+            content = {"status": "error", "ename": type(error).__name__, "evalue": why, "traceback": []}
         self._answers.reply(channel, request, "interrupt_reply", content)
 
     async def _shut_down(self, channel: Channel, request: Envelope) -> None:
@@ -237,11 +246,30 @@ class Bridge:
     def on_link(self, up: bool) -> None:
         """The link was lost, or is there again: cells wait, and nothing is lost."""
         log.info("the link is %s", "there again" if up else "lost")
+        if not up and self._cut is None:
+            self._cut = asyncio.get_running_loop().call_later(_CUT_S, self._tell_cut)
+        elif up and self._cut is not None:
+            self._cut.cancel()
+            self._cut = None
+            if self._told_cut:
+                self._answers.stream("[flame] connected again\n", self._last_cell)
+            self._told_cut = False
+
+    def _tell_cut(self) -> None:
+        self._told_cut = self._outstanding.any
+        if self._told_cut:
+            text = (
+                "[flame] the connection is lost; the session goes on, and what it says meanwhile comes when it is back"
+            )
+            self._answers.stream(f"{text}\n", self._last_cell)
 
     def on_ended(self, error: FlameError) -> None:
         """The link is over: what comes from now on is answered here, until a cell finds the server again."""
         self._client = None
         self._learnt_session_id = False
+        if self._cut is not None:
+            self._cut.cancel()
+            self._cut = None
         self._no_session = error
         self._abandon(error)
 

@@ -27,6 +27,11 @@ class Outstanding:
         if parent is not None:
             self._requests.pop(parent.msg_id, None)
 
+    @property
+    def any(self) -> bool:
+        """Whether something has no reply yet."""
+        return bool(self._requests)
+
     def take_all(self) -> list[tuple[Channel, Envelope]]:
         """Return what has no reply, in the order in which it was asked, and forget it."""
         requests, self._requests = self._requests, {}

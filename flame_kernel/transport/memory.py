@@ -58,17 +58,6 @@ class Network:
     Attributes:
         to_server: The way of what diallers send.
         to_client: The way of what the listener sends.
-
-    Example:
-        A client whose connection ends with whatever was under way::
-
-            network = Network()
-            network.listen(server)
-            link = Link(network.dialler, hello, client, "memory")
-            link.start()
-            await client.opened()
-            network.cut()
-            await client.opened()
     """
 
     def __init__(self) -> None:
@@ -92,7 +81,8 @@ class Network:
 
     def cut(self) -> None:
         """End every connection and lose what is under way; diallers hear of it, and dial again."""
-        self._lose_all()
+        self.to_server._under_way.clear()
+        self.to_client._under_way.clear()
         for dialler in list(self._connections.values()):
             self._unplug(dialler)
             dialler._fall(Cause.LOST)
@@ -110,16 +100,13 @@ class Network:
     def black_hole(self) -> None:
         """Swallow packets and attempts, both ways; nobody is told."""
         self._swallows = True
-        self._lose_all()
+        self.to_server._under_way.clear()
+        self.to_client._under_way.clear()
 
     def heal(self) -> None:
         """End the black hole: what is sent from now on arrives, and attempts that wait succeed."""
         self._swallows = False
         self._plug_waiting()
-
-    def _lose_all(self) -> None:
-        self.to_server._under_way.clear()
-        self.to_client._under_way.clear()
 
     def _plug(self, dialler: MemoryDialler) -> None:
         if self._swallows or self._refused is not None:

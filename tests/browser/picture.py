@@ -8,6 +8,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from nbformat import write
+from nbformat.v4 import new_code_cell, new_notebook
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
@@ -15,6 +17,7 @@ from tests.browser.conftest import FLAGS
 from tests.browser.lab import JupyterLab, Notebook
 
 PICTURE = Path(__file__).parents[2] / "docs" / "images" / "lab.png"
+NAME = "transit.ipynb"
 CELLS = [
     """\
 import os, socket
@@ -36,6 +39,8 @@ axes.set(title="A planet in front of its star", xlabel="hours from mid-transit",
 
 def main() -> None:
     """Run the cells in a page as wide as the picture, and keep what it shows."""
+    kernelspec = {"name": "flame", "display_name": "Remote Flame", "language": "python"}
+    empty = new_notebook(cells=[new_code_cell()], metadata={"kernelspec": kernelspec})
     executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     with (
         tempfile.TemporaryDirectory(prefix="lab-", ignore_cleanup_errors=True) as home,
@@ -44,9 +49,12 @@ def main() -> None:
         lab = JupyterLab(Path(home))
         chromium = playwright.chromium.launch(executable_path=executable, args=FLAGS)
         try:
-            page = chromium.new_page(viewport={"width": 1200, "height": 838})
+            page = chromium.new_page(viewport={"width": 1200, "height": 824})
             page.set_default_timeout(15_000)
-            notebook = Notebook.create(page, lab, "Remote Flame")
+            write(empty, lab.root / NAME)
+            page.goto(lab.url.replace("/lab?", f"/lab/tree/{NAME}?reset&"))
+            notebook = Notebook(page)
+            notebook.wait_idle(60)
             for number, code in enumerate(CELLS):
                 cell = notebook.run(code, timeout=60)
                 if number == 0:
@@ -54,13 +62,6 @@ def main() -> None:
             expect(notebook.output(len(CELLS) - 1).locator("img")).to_have_count(1)
             page.keyboard.press("Control+b")  # the file browser is of no interest here
             expect(page.locator("#jp-left-stack")).to_be_hidden()
-            page.keyboard.press("Control+s")  # asks for a name at the first time
-            dialog = page.locator(".jp-Dialog")
-            dialog.locator("input[type=text]").fill("transit.ipynb")
-            dialog.locator("button.jp-mod-accept").click()
-            expect(
-                page.locator(".jp-NotebookPanel-toolbar, .lm-TabBar-tabLabel").filter(has_text="transit.ipynb")
-            ).to_be_visible()
             notebook.cells.first.scroll_into_view_if_needed()
             shot = page.screenshot()
             notebook.menu("Kernel", "Shut Down Kernel")

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +134,23 @@ def command(name: str, connection_file: str) -> list[str]:
     """What starts a kernel."""
     argv = KernelSpecManager().get_kernel_spec(name).argv
     return [sys.executable, *(part.format(connection_file=connection_file) for part in argv[1:])]
+
+
+@contextmanager
+def running(home: Home, *arguments: str, again: Kernel | None = None, **environ: str) -> Iterator[Kernel]:
+    kernel = Kernel(home, "flame", again, *arguments, **environ)
+    try:
+        yield kernel
+    finally:
+        kernel.close()
+
+
+def value_of(frontend: Frontend, expression: str) -> str:
+    """The repr of an expression in the session."""
+    reply = frontend.execute("", silent=True, user_expressions={"it": expression}).reply
+    assert reply["user_expressions"]["it"]["status"] == "ok", reply
+    return reply["user_expressions"]["it"]["data"]["text/plain"]
+
+
+def pid_of(frontend: Frontend) -> int:
+    return int(value_of(frontend, "__import__('os').getpid()"))

@@ -1,19 +1,14 @@
 """What a bridge adds to a kernel: two hops that alter nothing, and a session that outlives the bridge."""
 
 import json
-import os
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import psutil
 import pytest
 
-from tests.conformance.frontend import Frontend
-from tests.conformance.kernels import Home, Kernel, command
+from tests.conformance.kernels import Home, Kernel, command, pid_of, running, value_of
 
 # Runs in the session: notes the frames that its kernel receives on shell and control, and those that it sends.
 NOTE_FRAMES = """
@@ -35,37 +30,6 @@ def note_frames(session):
 
 received, sent = note_frames(get_ipython().kernel.session)
 """
-
-
-def value_of(frontend: Frontend, expression: str) -> str:
-    """The repr of an expression in the session."""
-    reply = frontend.execute("", silent=True, user_expressions={"it": expression}).reply
-    assert reply["user_expressions"]["it"]["status"] == "ok", reply
-    return reply["user_expressions"]["it"]["data"]["text/plain"]
-
-
-def pid_of(frontend: Frontend) -> int:
-    return int(value_of(frontend, "__import__('os').getpid()"))
-
-
-@contextmanager
-def running(home: Home, *arguments: str, again: Kernel | None = None, **environ: str) -> Iterator[Kernel]:
-    kernel = Kernel(home, "flame", again, *arguments, **environ)
-    try:
-        yield kernel
-    finally:
-        kernel.close()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def waiting(home: Home) -> Iterator[tuple[Kernel, str]]:
-    """A kernel whose server accepts connections and says nothing, asked from the beginning what it is."""
-    path = home.path / "silent.sock"
-    with socket.socket(socket.AF_UNIX) as silent:
-        silent.bind(str(path))
-        silent.listen()
-        with running(home, "--host", str(path)) as kernel:
-            yield kernel, kernel.frontend.send("kernel_info_request")
 
 
 # ---------------------------------------------------------------- byte for byte
@@ -307,9 +271,8 @@ def test_the_session_outlives_the_bridge(home: Home, number: int) -> None:
 def test_a_cell_goes_on_without_the_bridge(home: Home) -> None:
     with running(home) as kernel:
         gate = home.path / "gate"
-        cell = kernel.frontend.start(
-            f"import pathlib, time\nprint('on')\nwhile not pathlib.Path({str(gate)!r}).exists(): time.sleep(0.01)\nx = 7"
-        )
+        kernel.frontend.execute(f"import pathlib, time; gate = pathlib.Path({str(gate)!r})")
+        cell = kernel.frontend.start("print('on')\nwhile not gate.exists(): time.sleep(0.01)\nx = 7")
         kernel.frontend.wait_text(cell, "on")
         kernel.kill()
         with running(home, again=kernel) as next_one:
@@ -385,80 +348,3 @@ def test_shutdown_on_shell_is_for_the_session_too(home: Home) -> None:
         kernel.frontend.send("shutdown_request", {"restart": False}, "shell")
         assert kernel.process.wait(10) == 0
         assert not psutil.pid_exists(pid)
-
-
-# ---------------------------------------------------------------- the server is not there
-
-
-@pytest.fixture
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def test_no_server_is_one_line_in_the_cell_until_there_is_one(home: Home) -> None:
-    path = home.path / "later.sock"
-    with running(home, "--host", str(path)) as kernel:
-        front = kernel.frontend
-        info = front.finish(front.send("kernel_info_request"), timeout=5).reply
-        assert (info["status"], info["language_info"]["name"]) == ("ok", "python")
-        answer = front.execute("x = 1")
-        [error] = [m for m in answer if m.kind == "error"]
-        assert len(error.content["traceback"]) == 1
-        assert "\n" not in error.content["traceback"][0]
-        assert str(path) in error.content["evalue"]
-        assert answer.reply["status"] == "error"
-        assert front.beat()
-        with server_at(home, path):
-            assert front.execute("6 * 7").value == "42"
-            kernel.shut_down()
-
-
-def test_a_host_that_was_never_paired_is_one_line(home: Home, free_port: int) -> None:
-    with running(home, "--host", f"127.0.0.1:{free_port}") as kernel:
-        front = kernel.frontend
-        assert front.finish(front.send("kernel_info_request"), timeout=5).reply["status"] == "ok"
-        evalue = front.execute("1").reply["evalue"]
-        assert "is not known here; pair once with the invite" in evalue
-
-
-def test_a_server_that_says_nothing_does_not_hold_up_kernel_info(waiting: tuple[Kernel, str]) -> None:
-    kernel, asked = waiting
-    front = kernel.frontend
-    reply = front.finish(asked, timeout=15).reply
-    assert reply["status"] == "ok"
-    assert "not there yet" in reply["banner"]
-    assert front.ask("kernel_info_request", channel="control").reply["status"] == "ok"
-
-
-@contextmanager
-def server_at(home: Home, path: os.PathLike[str]) -> Iterator[None]:
-    argv = [sys.executable, "-m", "flame_kernel", "serve", "--enable", "-u", str(path)]
-    with subprocess.Popen(argv, env=home.environ, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout is not None
-            assert any("server is running" in line for line in server.stdout)
-            yield
-        finally:
-            server.terminate()
-
-
-# ---------------------------------------------------------------- the embedded server
-
-
-def test_notebooks_that_open_at_the_same_time_share_one_server(home: Home) -> None:
-    own = Home()
-    try:
-        kernels = [Kernel(own) for _ in range(4)]
-        try:
-            asked = [kernel.frontend.send("kernel_info_request") for kernel in kernels]
-            for kernel, msg_id in zip(kernels, asked, strict=True):
-                assert kernel.frontend.finish(msg_id).reply["implementation"] == "ipython"
-            assert len([p for p in own.processes() if "--embedded" in p.cmdline()]) == 1
-        finally:
-            for kernel in kernels:
-                kernel.close()
-    finally:
-        left = own.close()
-    assert left == []

@@ -235,15 +235,15 @@ def test_calls_go_on_after_each_of_many_cuts(far: Flame, relay: Relay) -> None:
         assert far.evaluate("count") == n
 
 
-@pytest.mark.parametrize("count", [64, 500, 650, 800])
+@pytest.mark.parametrize("count", [300, 650])
 def test_call_over_cuts_while_it_reconnects(far: Flame, relay: Relay, slow: tuple[Path, Path], count: int) -> None:
     started, gate = slow
     call = in_thread(far.evaluate, "slow()")
     until(started.exists)
     before = relay.connections
-    relay.cut_new_after(count, connections=6)
+    relay.cut_new_after(count, connections=10)
     relay.cut()
-    until(lambda: relay.connections >= before + 8)  # those, and one each for the session's link and the call
+    until(lambda: relay.connections >= before + 12)  # those, and one each for the session's link and the call
     gate.touch()
     assert call.result(30) == "value"
     assert far["count"] == 1

@@ -58,8 +58,6 @@ def test_it_ends_with_its_last_session(home: Path) -> None:
         again.session.close()
     server.wait(15)
     until(lambda: not (home / "run" / "embedded.sock").exists())
-    with connect() as fresh:  # and it can be started again
-        assert fresh.evaluate("1") == 1
 
 
 def test_two_clients_that_start_at_once_share_one(home: Path) -> None:

@@ -132,7 +132,7 @@ def test_a_call_that_prints_more_bytes_than_a_window_is_answered(lanes: Lanes, m
 
 def test_the_answer_of_a_call_that_was_given_up_is_dropped(lanes: Lanes, namespace: dict[str, Any]) -> None:
     namespace["may_end"] = threading.Event()
-    with pytest.raises(FlameTimeout, match="no answer from here within 0.1 s; the call goes on there"):
+    with pytest.raises(FlameTimeout, match=r"no answer from here within 0.1 s; the call goes on there"):
         evaluate(lanes, "may_end.wait(10)", timeout=0.1)
     namespace["may_end"].set()
 

@@ -62,15 +62,3 @@ def test_what_is_not_in_the_table_is_not_allowed(
 
 def test_a_link_that_is_not_over_can_always_be_closed() -> None:
     assert all((state, LinkEvent.CLOSE) in LINK for state in LinkState if state is not LinkState.ENDED)
-
-
-def test_a_session_that_is_not_over_can_always_be_closed() -> None:
-    assert all((state, SessionEvent.CLOSE) in SESSION for state in SessionState if state is not SessionState.ENDED)
-
-
-def test_only_a_live_session_dies_and_only_a_settled_one_restarts() -> None:
-    dying = {state for state, event in SESSION if event is SessionEvent.DIE}
-    restarting = {state for state, event in SESSION if event is SessionEvent.RESTART}
-
-    assert dying == {SessionState.STARTING, SessionState.READY, SessionState.RESTARTING}
-    assert restarting == {SessionState.READY, SessionState.DEAD}

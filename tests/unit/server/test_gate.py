@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ import pytest
 import zmq
 
 from flame_kernel.buffers import Buffer
-from flame_kernel.errors import SessionDied
+from flame_kernel.client.link import Link
+from flame_kernel.errors import FlameError, SessionDied
 from flame_kernel.protocol import calls, messages, packets
 from flame_kernel.protocol.jupyter import Channel, compose, to_link
 from flame_kernel.protocol.messages import Hello, Refusal, Welcome
@@ -443,3 +444,55 @@ async def test_what_is_no_request_is_refused_without_ending_the_link(house: Hous
     assert answer.why.code == "protocol"
     caller.say(Kind.PING)
     await caller.next(Kind.PONG)
+
+
+class Heard:
+    """A link's events: what it hears, and how often it was opened."""
+
+    def __init__(self) -> None:
+        self.opened = 0
+        self.heard: list[bytes] = []
+        self.troubles: list[object] = []
+
+    def on_open(self, welcome: Welcome) -> None:
+        self.opened += 1
+
+    def on_message(self, parts: Sequence[Buffer]) -> None:
+        self.heard.append(bytes(parts[-1]))
+
+    def on_missing(self, count: int) -> None:
+        self.troubles.append(count)
+
+    def on_down(self, cause: Cause) -> None:
+        pass
+
+    def on_ended(self, error: FlameError) -> None:
+        self.troubles.append(error)
+
+
+async def test_a_link_to_the_gate_loses_nothing_over_cuts_and_forgotten_connections(house: House) -> None:
+    events = Heard()
+    hello = Hello((packets.VERSION,), "session", "a1")
+    link = Link(lambda told: house.network.dialler(told, ANN.public), hello, events, "gpu1")
+    link.start()
+    await until(lambda: events.opened)
+    (session,) = house.registry.sessions.values()
+    expected = [b"%d" % number for number in range(40)]
+    for number, text in enumerate(expected):
+        link.send([b"echo", text])
+        if number % 8 == 3:
+            house.network.cut()
+        if number % 8 == 7:  # the server was asleep, and knows the connection no more
+            house.now += 30.0
+            house.gate.expire(20.0)
+            for again in range(3):
+                link.send([b"echo", b"%d more" % again])
+        if number % 3 == 0:
+            await settled(number % 7)
+
+    await until(lambda: len(events.heard) == len(expected) + 5 * 3)
+    assert [text for text in events.heard if b"more" not in text] == expected
+    assert events.troubles == []
+    assert house.registry.sessions == {session.key: session}, "it's one session all the time"
+    link.close(leave=True)
+    await until(lambda: session.closed)

@@ -1,0 +1,132 @@
+"""What a bridge does without its server: before it is there, while it is away, and when it is gone."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import psutil
+import pytest
+
+from tests.conformance.kernels import Home, Kernel, pid_of, running
+
+
+@pytest.fixture(scope="module", autouse=True)
+def waiting(home: Home) -> Iterator[tuple[Kernel, str]]:
+    """A kernel whose server accepts connections and says nothing, asked from the beginning what it is."""
+    path = home.path / "silent.sock"
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(path))
+        silent.listen()
+        with running(home, "--host", str(path)) as kernel:
+            yield kernel, kernel.frontend.send("kernel_info_request")
+
+
+# ---------------------------------------------------------------- the server is not there
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_no_server_is_one_line_in_the_cell_until_there_is_one(home: Home) -> None:
+    path = home.path / "later.sock"
+    with running(home, "--host", str(path)) as kernel:
+        front = kernel.frontend
+        info = front.finish(front.send("kernel_info_request"), timeout=5).reply
+        assert (info["status"], info["language_info"]["name"]) == ("ok", "python")
+        answer = front.execute("x = 1")
+        [error] = [m for m in answer if m.kind == "error"]
+        assert len(error.content["traceback"]) == 1
+        assert "\n" not in error.content["traceback"][0]
+        assert str(path) in error.content["evalue"]
+        assert answer.reply["status"] == "error"
+        assert front.beat()
+        with server_at(home, path):
+            assert front.execute("6 * 7").value == "42"
+            kernel.shut_down()
+
+
+def test_a_host_that_was_never_paired_is_one_line(home: Home, free_port: int) -> None:
+    with running(home, "--host", f"127.0.0.1:{free_port}") as kernel:
+        front = kernel.frontend
+        assert front.finish(front.send("kernel_info_request"), timeout=5).reply["status"] == "ok"
+        evalue = front.execute("1").reply["evalue"]
+        assert "is not known here; pair once with the invite" in evalue
+
+
+def test_a_server_that_says_nothing_does_not_hold_up_kernel_info(waiting: tuple[Kernel, str]) -> None:
+    kernel, asked = waiting
+    front = kernel.frontend
+    reply = front.finish(asked, timeout=15).reply
+    assert reply["status"] == "ok"
+    assert "not there yet" in reply["banner"]
+    assert front.ask("kernel_info_request", channel="control").reply["status"] == "ok"
+
+
+@contextmanager
+def server_at(home: Home, path: os.PathLike[str]) -> Iterator[None]:
+    argv = [sys.executable, "-m", "flame_kernel", "serve", "--enable", "-u", str(path)]
+    with subprocess.Popen(argv, env=home.environ, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            assert any("server is running" in line for line in server.stdout)
+            yield
+        finally:
+            server.terminate()
+
+
+# ---------------------------------------------------------------- the embedded server
+
+
+@pytest.fixture
+def own_home() -> Iterator[Home]:
+    """A home whose server a test may kill."""
+    home = Home()
+    try:
+        yield home
+    finally:
+        home.close()
+
+
+def test_a_server_that_is_killed_is_told_and_leaves_no_cell_hanging(own_home: Home) -> None:
+    with running(own_home) as kernel:
+        front = kernel.frontend
+        orphan = psutil.Process(pid_of(front))  # until servers adopt what the one before left
+        cell = front.start("print('on')\nwhile True: pass")
+        front.wait_text(cell, "on")
+        own_home.server().kill()
+        assert front.ask("interrupt_request", channel="control").reply["status"] == "error"
+        front.wait(lambda: "the connection is lost" in front.answer(cell).text("stderr"))
+        assert front.beat()
+        with running(own_home) as other:
+            other.frontend.execute("1")  # which takes a new server
+            assert "no longer knows session" in front.finish(cell).reply["evalue"]
+            assert front.execute("'anew'").value == "'anew'"
+        orphan.kill()
+
+
+def test_a_server_that_is_stopped_ends_its_sessions_and_says_so(own_home: Home) -> None:
+    with running(own_home) as kernel:
+        cell = kernel.frontend.start("print('on')\nwhile True: pass")
+        kernel.frontend.wait_text(cell, "on")
+        own_home.server().terminate()
+        assert "its server was stopped" in kernel.frontend.finish(cell).reply["evalue"]
+        assert kernel.process.wait(10) == 0
+
+
+def test_notebooks_that_open_at_the_same_time_share_one_server_which_ends_after_them(own_home: Home) -> None:
+    with ExitStack() as stack:
+        kernels = [stack.enter_context(running(own_home)) for _ in range(4)]
+        asked = [kernel.frontend.send("kernel_info_request") for kernel in kernels]
+        for kernel, msg_id in zip(kernels, asked, strict=True):
+            assert kernel.frontend.finish(msg_id).reply["implementation"] == "ipython"
+        assert len([p for p in own_home.processes() if "--embedded" in p.cmdline()]) == 1
+        server = own_home.server()
+    assert psutil.wait_procs([server], timeout=10)[1] == []  # nobody needs it any more
+    assert own_home.processes() == []
