@@ -1,7 +1,7 @@
 """``make bench``: what Remote Flame costs, beside what there is to compare it with, in one run.
 
-Everything runs on this machine: the server on loopback TCP, encrypted. Rounds are interleaved and medians printed. Only the
-ratios mean anything: they hold on another machine, the absolute figures don't.
+Everything runs on this machine: the server on loopback TCP, encrypted. Rounds are interleaved and medians printed. Only
+the ratios mean anything: they hold on another machine, the absolute figures don't.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The floor to measure against: a bare pyzmq ROUTER with CURVE that sends back what it gets, in a process of its own."""
+"""The floor to measure against: a bare pyzmq ROUTER with CURVE that sends back what it gets, in its own process."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import zmq
 
-from flame_kernel.buffers import Buffer, size
+from flame_kernel.buffers import Buffer
 from flame_kernel.errors import FlameError, FlameTimeout, LinkLost, ProtocolError, SessionRestarted
 from flame_kernel.protocol import messages, packets
 from flame_kernel.protocol.calls import CallAnswer, Operation, Outcome, decode_answer, encode_request
@@ -25,9 +25,6 @@ from flame_kernel.transport.blocking import Connection
 from flame_kernel.transport.interface import Endpoint
 
 OnStream = Callable[[Outcome, str], None]
-
-# An answer of this size is acknowledged at once, so that the session lets go of it; smaller ones with the next request.
-_ACKNOWLEDGE_FROM = 64 * 1024
 
 # Before a greeting that came to nothing is tried again, in seconds.
 _AGAIN_AFTER_S = 0.05
@@ -86,8 +83,7 @@ class Lane:
             message = self._next(deadline, timeout)
             answer = decode_answer(message.parts)
             last = answer.call == number and answer.outcome in (Outcome.RESULT, Outcome.ERROR)
-            if not last or sum(map(size, answer.parts)) >= _ACKNOWLEDGE_FROM:
-                self._flush()  # what comes before the answer as well: else the window fills, and the answer never comes
+            self._flush()  # acknowledges what presses: else the window fills, and the answer never comes
             if last:
                 return answer
             if answer.call == number:  # else of an earlier call that was given up

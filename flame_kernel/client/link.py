@@ -19,6 +19,9 @@ from flame_kernel.transport.interface import Cause, Dialler, DiallerEvents
 PING_EVERY_S = 5.0
 SILENCE_S = 15.0
 
+# How long an acknowledgement may wait for something to ride along with.
+ACK_AFTER_S = 0.02
+
 
 class LinkEvents(Protocol):
     """What a link tells."""
@@ -71,6 +74,7 @@ class Link:
         self._conversation = Conversation()
         self._heard = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._ack_timer: asyncio.TimerHandle | None = None
         self._table = {
             Kind.WELCOME: self._on_welcome,
             Kind.REFUSED: self._on_refused,
@@ -188,6 +192,13 @@ class Link:
         if self._machine.state is LinkState.OPEN:
             for frames in self._conversation.outgoing():
                 self._dialler.send(frames)
+            if self._conversation.ack_due and self._ack_timer is None:
+                self._ack_timer = self._loop.call_later(ACK_AFTER_S, self._acknowledge)
+
+    def _acknowledge(self) -> None:
+        self._ack_timer = None
+        if self._machine.state is LinkState.OPEN and self._conversation.ack_due:
+            self._dialler.send(self._conversation.acknowledge())
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(self._ping_every_s, self._tick)
@@ -203,8 +214,9 @@ class Link:
 
     def _end(self, event: LinkEvent, linger_ms: int = 0) -> None:
         self._machine.fire(event)
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._ack_timer):
+            if timer is not None:
+                timer.cancel()
         self._dialler.close(linger_ms)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Union
 
-from flame_kernel.buffers import Buffer
+from flame_kernel.buffers import Buffer, size
 from flame_kernel.protocol.delivery import Gap, Inbox, Outbox, Verdict
 from flame_kernel.protocol.packets import Kind, Packet, encode
 
@@ -61,8 +61,8 @@ class Conversation:
         >>> from flame_kernel.protocol.packets import decode
         >>> [there.take(decode(frames)) for frames in here.outgoing()]
         [Message(number=1, parts=[<memory at ...>])]
-        >>> [here.take(decode(frames)) for frames in there.outgoing()], here.pending
-        ([None], 0)
+        >>> here.take(decode(there.acknowledge())), here.pending
+        (None, 0)
     """
 
     def __init__(self, limit_bytes: int | None = None) -> None:
@@ -119,7 +119,7 @@ class Conversation:
             return Missing(count) if count else None
         if packet.kind is not Kind.DATA:
             return None
-        verdict = self._inbox.accept(packet.number)
+        verdict = self._inbox.accept(packet.number, sum(map(size, packet.parts)))
         if verdict is Verdict.HOLE:
             return Hole()
         return Message(packet.number, packet.parts) if verdict is Verdict.NEW else None
@@ -129,7 +129,7 @@ class Conversation:
         return encode(kind, parts, ack=self._inbox.acknowledgement())
 
     def outgoing(self) -> list[list[Buffer]]:
-        """Take what is to be sent now: messages within the window, else an acknowledgement if one is due."""
+        """Take what is to be sent now: messages within the window, and an acknowledgement if it can't wait."""
         out = []
         for message in self._outbox.due():
             ack = self._inbox.acknowledgement()
@@ -137,6 +137,15 @@ class Conversation:
                 out.append(encode(Kind.GAP, number=message.number, ack=ack))
             else:
                 out.append(encode(Kind.DATA, message.parts, number=message.number, ack=ack))
-        if self._inbox.ack_due:
+        if self._inbox.ack_pressing:
             out.append(encode(Kind.ACK, ack=self._inbox.acknowledgement()))
         return out
+
+    @property
+    def ack_due(self) -> bool:
+        """Whether something has arrived that hasn't been acknowledged yet."""
+        return self._inbox.ack_due
+
+    def acknowledge(self) -> list[Buffer]:
+        """Return an acknowledgement of all that has arrived."""
+        return encode(Kind.ACK, ack=self._inbox.acknowledgement())

@@ -28,6 +28,11 @@ from flame_kernel.errors import ProtocolError
 WINDOW_MESSAGES = 256
 WINDOW_BYTES = 16 * 1024 * 1024
 
+# An acknowledgement of its own costs both sides a wake-up. Most ride along with what is said anyway, or come a little
+# later; after this much they don't wait.
+ACK_MESSAGES = 32
+ACK_BYTES = 1024 * 1024
+
 
 @dataclass(frozen=True)
 class Numbered:
@@ -201,12 +206,14 @@ class Inbox:
     def __init__(self, received: int = 0) -> None:
         self.received = received
         self._acknowledged = received
+        self._bytes = 0  # that have arrived since the last acknowledgement
 
-    def accept(self, number: int) -> Verdict:
+    def accept(self, number: int, weight: int = 0) -> Verdict:
         """Judge a message by its number, and count it when it's the next one.
 
         Args:
             number: The message's number.
+            weight: Its size, in bytes.
 
         Returns:
             What to do with it.
@@ -216,6 +223,7 @@ class Inbox:
         if number > self.received + 1:
             return Verdict.HOLE
         self.received = number
+        self._bytes += weight
         return Verdict.NEW
 
     def skip(self, number: int) -> int:
@@ -236,7 +244,13 @@ class Inbox:
         """Whether something has arrived that hasn't been acknowledged yet."""
         return self.received > self._acknowledged
 
+    @property
+    def ack_pressing(self) -> bool:
+        """Whether so much has arrived unacknowledged that the sender may soon run out of window."""
+        return self.received - self._acknowledged >= ACK_MESSAGES or self._bytes >= ACK_BYTES
+
     def acknowledgement(self) -> int:
         """Return the number to acknowledge; it counts as said."""
         self._acknowledged = self.received
+        self._bytes = 0
         return self.received

@@ -28,6 +28,7 @@ class Limits:
         start_s: How long a kernel may take to come up, in seconds.
         silence_s: After how long without a sign of life a connection counts as gone, in seconds.
         lease_s: How long a private session waits for its client to come back, in seconds.
+        away_s: How long messages are kept for a client of a named session that does not come back, in seconds.
     """
 
     sessions: int = 64
@@ -35,6 +36,7 @@ class Limits:
     start_s: float = 60.0
     silence_s: float = 20.0
     lease_s: float = 60.0
+    away_s: float = 7 * 24 * 3600.0
 
 
 @dataclass(frozen=True)

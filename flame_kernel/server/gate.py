@@ -155,6 +155,8 @@ class Gate:
                 peer.send(
                     packets.encode(Kind.WELCOME, [messages.encode(messages.Welcome(packets.VERSION, self._host))])
                 )
+                peer.machine.fire(PeerEvent.BYE)
+                self._forget(name, peer)
                 return
             self._doorkeeper.require_key(peer.caller)
             if hello.lane == messages.LANE_SESSION:
@@ -165,6 +167,9 @@ class Gate:
                 raise ProtocolError(f"{self._host} knows no lane {hello.lane!r}")
         except FlameError as error:
             self._refuse(name, peer, error)
+        except Exception as error:
+            log.exception("a greeting of %s failed", peer.caller.name)
+            self._refuse(name, peer, FlameError(f"the server on {self._host} failed: {error}"))
 
     async def _attach(self, peer: Peer, hello: messages.Hello, received: int) -> None:
         owner = peer.caller.owner
@@ -178,7 +183,7 @@ class Gate:
                     f"{self._host} no longer knows session {hello.session!r}: it was ended, or the server was restarted"
                 )
         else:
-            session, created = await self._registry.obtain(owner, hello.session, hello.kernel)
+            session, created = await self._registry.obtain(owner, hello)
         if peer.machine.state is not PeerState.STARTING:  # it left while the session was being started
             if session.private and not session.attachments:
                 await session.close()
@@ -217,7 +222,8 @@ class Gate:
         peer.session = session
         peer.send(packets.encode(Kind.WELCOME, [messages.encode(self._welcome(session, created=False))]))
         peer.relay = Relay(self._context, session.process.worker_address, peer.send)
-        session.on_process_change.append(on_process_change)
+        peer.on_process_change = on_process_change
+        session.on_process_change.add(on_process_change)
 
     def _welcome(self, session: Session, created: bool) -> messages.Welcome:
         return messages.Welcome(

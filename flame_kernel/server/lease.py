@@ -1,4 +1,4 @@
-"""Connections that fell silent, and private sessions whose client does not come back."""
+"""Connections that fell silent, private sessions left alone, and messages kept for clients that never come back."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ class Leases:
         self._limits = limits
         self._clock = clock
         self._lonely_since: dict[SessionKey, float] = {}
+        self._away_since: dict[tuple[SessionKey, str], float] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> None:
@@ -50,6 +51,7 @@ class Leases:
             for gate in self._gates:
                 gate.expire(self._limits.silence_s)
             await self._end_lonely()
+            self._drop_away()
 
     async def _end_lonely(self) -> None:
         now = self._clock()
@@ -58,3 +60,16 @@ class Leases:
         for key, since in list(self._lonely_since.items()):
             if now - since >= self._limits.lease_s:
                 await lonely[key].close()
+
+    def _drop_away(self) -> None:
+        now = self._clock()
+        away = {
+            (session.key, name): session
+            for session in self._registry.all()
+            for name, attachment in session.attachments.items()
+            if not attachment.connected
+        }
+        self._away_since = {key: self._away_since.get(key, now) for key in away}
+        for key, since in self._away_since.items():
+            if now - since >= self._limits.away_s:
+                del away[key].attachments[key[1]]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from flame_kernel.protocol.link import PEER, Machine, PeerEvent, PeerState
 from flame_kernel.server.attachment import Attachment, SendFrames
 from flame_kernel.server.relay import Relay
-from flame_kernel.server.session import Session
+from flame_kernel.server.session import OnProcessChange, Session
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Peer:
         session: The session it serves, once it has one.
         attachment: The conversation it serves, on the session lane.
         relay: The way to the session's worker, on the calls lane.
+        on_process_change: Told when the session's process is replaced or gone, on the calls lane.
     """
 
     caller: Caller
@@ -48,9 +49,12 @@ class Peer:
     session: Session | None = None
     attachment: Attachment | None = None
     relay: Relay | None = None
+    on_process_change: OnProcessChange | None = None
 
     def leave(self) -> None:
         """Let go of what it served."""
+        if self.session is not None and self.on_process_change is not None:
+            self.session.on_process_change.discard(self.on_process_change)
         if self.relay is not None:
             self.relay.close()
             self.relay = None

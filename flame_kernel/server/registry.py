@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from collections.abc import Callable, Mapping
 
 import zmq
 
 from flame_kernel.errors import LimitExceeded
-from flame_kernel.protocol.messages import SessionInfo
+from flame_kernel.protocol.messages import Hello, SessionInfo
 from flame_kernel.protocol.session import SessionState
 from flame_kernel.security.folders import private as private_folder
 from flame_kernel.server.config import ServerConfig
@@ -42,13 +41,13 @@ class Registry:
         self._sessions: dict[SessionKey, Session] = {}
         self._starting: dict[SessionKey, asyncio.Task[Session]] = {}
 
-    async def obtain(self, owner: str, name: str, kernel: str) -> tuple[Session, bool]:
+    async def obtain(self, owner: str, hello: Hello) -> tuple[Session, bool]:
         """Find a session, or start it.
 
         Args:
             owner: Whose.
-            name: Its name; empty for a new private one.
-            kernel: The kernelspec if it has to be started; empty for the default.
+            hello: What the client said: the session's name, empty for a private one, and the kernelspec if it has to be
+                started, empty for the default.
 
         Returns:
             The session, ready or dead, and whether it was started for this call.
@@ -58,7 +57,8 @@ class Registry:
             KernelStartFailed: The kernel did not come up.
             LimitExceeded: There are as many sessions as the server allows.
         """
-        key = SessionKey(owner, name or f"private-{uuid.uuid4().hex[:8]}")
+        # A client that greets again, because the answer was lost on the way, must find the private session it began.
+        key = SessionKey(owner, hello.session or f"private-{hello.attachment[:12]}")
         session = self._sessions.get(key)
         if session is not None:
             return session, False
@@ -70,7 +70,7 @@ class Registry:
                 f"this server runs {self._config.limits.sessions} sessions already, which is its limit "
                 "(limits.sessions); end one of them first"
             )
-        task = asyncio.create_task(self._start(key, kernel, private=not name))
+        task = asyncio.create_task(self._start(key, hello.kernel, private=not hello.session))
         self._starting[key] = task
         task.add_done_callback(lambda _: self._starting.pop(key))
         return await asyncio.shield(task), True
@@ -98,6 +98,10 @@ class Registry:
     def idle(self) -> bool:
         """Whether there is no session, nor one on its way."""
         return not self._sessions and not self._starting
+
+    def all(self) -> list[Session]:
+        """Return all sessions."""
+        return list(self._sessions.values())
 
     def lonely(self) -> list[Session]:
         """Return the private sessions that no client is connected to."""

@@ -23,6 +23,10 @@ from flame_kernel.transport.channels import ConnectionInfo, KernelChannels
 log = logging.getLogger(__name__)
 
 
+# Told when the kernel process is replaced (None) or gone (why), once.
+OnProcessChange = Callable[[FlameError | None], None]
+
+
 @dataclass(frozen=True)
 class SessionKey:
     """What a session is known by.
@@ -63,7 +67,7 @@ class Session:
         self.started = started
         self.facts = KernelFacts(process.language, calls=False)
         self.attachments: dict[str, Attachment] = {}
-        self.on_process_change: list[Callable[[FlameError | None], None]] = []
+        self.on_process_change: set[OnProcessChange] = set()
         self._start_s = start_s
         self._on_ended = on_ended
         self._machine = Machine(SESSION, SessionState.STARTING)
@@ -120,9 +124,8 @@ class Session:
             await self.process.restart()
             await self._come_up()
         except KernelStartFailed as error:
-            self._cause = str(error)
             if self._machine.allows(SessionEvent.DIE):
-                self._machine.fire(SessionEvent.DIE)
+                self._die(str(error), error)
             raise
         self._tell_process_change(None)
         for attachment in self.attachments.values():
@@ -191,13 +194,16 @@ class Session:
 
     async def _watch_process(self) -> None:
         cause = await self.process.ended()
+        self._die(cause, SessionDied(f"session {self.key.name!r} died: {cause}"))
+
+    def _die(self, cause: str, error: FlameError) -> None:
         self._machine.fire(SessionEvent.DIE)
         self._cause = cause
-        log.warning("session %s died: %s", self.key.name, cause)
-        died = SessionDied(f"session {self.key.name!r} died: {cause}")
-        self._tell_process_change(died)
+        self._held.clear()
+        log.warning("%s", error)
+        self._tell_process_change(error)
         for attachment in self.attachments.values():
-            attachment.tell(messages.Died(str(died)))
+            attachment.tell(messages.Died(str(error)))
 
     def _stop_watching(self) -> None:
         if self._watch is not None:
@@ -205,7 +211,7 @@ class Session:
             self._watch = None
 
     def _tell_process_change(self, why: FlameError | None) -> None:
-        listeners, self.on_process_change = self.on_process_change, []
+        listeners, self.on_process_change = self.on_process_change, set()
         for listener in listeners:
             listener(why)
 

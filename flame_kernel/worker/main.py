@@ -79,7 +79,12 @@ class Worker:
 
     def _carry_out(self, caller: Caller, message: Message) -> None:
         number = message.number
-        sink = streams.Sink(lambda stream, text: caller.answer(encode_answer(stream, number, 0, [text.encode()])))
+
+        def emit(stream: Outcome, text: str) -> None:
+            # A lone surrogate, such as an undecodable file name holds, must not cost the call its result.
+            caller.answer(encode_answer(stream, number, 0, [text.encode("utf-8", "backslashreplace")]))
+
+        sink = streams.Sink(emit)
         plain = False
         try:
             request = decode_request(message.parts)

@@ -1,4 +1,4 @@
-"""Every Python example in README and docs runs: a page from top to bottom, in one namespace, with a server of its own."""
+"""Every Python example in README and docs runs: a page from top to bottom, in one namespace, on its own server."""
 
 import os
 import re

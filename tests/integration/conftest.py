@@ -16,6 +16,7 @@ import pytest
 from flame_kernel import Flame, connect
 from tests.integration.relay import Relay
 from tests.integration.servers import FlameServer, short_folder
+from tests.integration.work import WAIT_FOR
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +89,10 @@ def folder() -> Iterator[Path]:
     """A folder whose path is short enough for unix sockets."""
     with short_folder() as folder:
         yield folder
+
+
+@pytest.fixture
+def gate(tmp_path: Path, flame: Flame) -> Path:
+    """A file that `wait_for` waits for in the session."""
+    flame.execute(WAIT_FOR)
+    return tmp_path / "gate"

@@ -6,7 +6,6 @@ import io
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from flame_kernel import Flame, connect
 from flame_kernel.errors import FlameTimeout
 from tests.integration.relay import Relay
 from tests.integration.servers import FlameServer, clean_environ, until
+from tests.integration.work import in_thread
 
 # 200 lines over some 3 s, each written by itself.
 CELL = "import time\nfor n in range(200):\n    print('line', n, flush=True)\n    time.sleep(0.015)\n'end'"
@@ -71,14 +71,6 @@ def far(client: FlameServer, relay: Relay) -> Iterator[Flame]:
     with connect(relay.address) as flame:
         yield flame
         relay.heal()
-
-
-def in_thread(work, *arguments, **keywords) -> Future:
-    pool = ThreadPoolExecutor(1)
-    try:
-        return pool.submit(work, *arguments, **keywords)
-    finally:
-        pool.shutdown(wait=False)
 
 
 # ---------------------------------------------------------------- cells

@@ -29,7 +29,7 @@ class FakeSession:
     facts: KernelFacts = field(default_factory=lambda: KernelFacts("python", calls=True))
     started: float = NOW
     attachments: dict[str, Attachment] = field(default_factory=dict)
-    on_process_change: list[Callable[[FlameError | None], None]] = field(default_factory=list)
+    on_process_change: set[Callable[[FlameError | None], None]] = field(default_factory=set)
     interrupts: int = 0
     closed: int = 0
 
@@ -61,7 +61,8 @@ class FakeRegistry:
         self.may_start.set()
         self.worker_address = worker_address
 
-    async def obtain(self, owner: str, name: str, kernel: str) -> tuple[FakeSession, bool]:
+    async def obtain(self, owner: str, hello: messages.Hello) -> tuple[FakeSession, bool]:
+        name = hello.session
         await self.may_start.wait()
         if name == "one too many":
             raise LimitExceeded("the limit is reached")

@@ -15,6 +15,7 @@ import zmq
 from flame_kernel.client.background import BackgroundLoop
 from flame_kernel.client.lane import Lane, Lanes
 from flame_kernel.errors import FlameTimeout, LinkLost
+from flame_kernel.protocol import messages
 from flame_kernel.protocol.calls import Operation, Outcome
 from flame_kernel.security.admission import Admission
 from flame_kernel.security.authorized import AuthorizedKeys
@@ -47,7 +48,7 @@ class Place:
         authorized, invites = AuthorizedKeys(self.folder / "authorized_keys"), InviteBook(self.folder / "invites")
         admission = Admission(authorized, invites, lambda: NOW, lambda report: None)
         registry: Any = FakeRegistry(self.worker_address)
-        await registry.obtain("", "work", "")
+        await registry.obtain("", messages.Hello((1,), messages.LANE_SESSION, session="work"))
         doorkeeper = Doorkeeper(admission, authorized, invites, "here", lambda: NOW)
         clock = asyncio.get_running_loop().time
         self.gate = Gate(doorkeeper, registry, Requests(registry), self.server_context, "here", 1_000_000, clock)

@@ -21,6 +21,8 @@ def exchange(sender: Conversation, receiver: Conversation) -> list[object]:
     events = [receiver.take(decode(frames)) for frames in sender.outgoing()]
     for frames in receiver.outgoing():
         sender.take(decode(frames))
+    if receiver.ack_due:
+        sender.take(decode(receiver.acknowledge()))
     return events
 
 
@@ -105,6 +107,8 @@ class End:
             if packet.kind is Kind.DATA:
                 self.sent.append((packet.number, sum(map(len, packet.parts))))
             self.line.append(frames)
+        if self.conversation.ack_due:  # as the link's timer does
+            self.line.append(self.conversation.acknowledge())
 
 
 class Network(RuleBasedStateMachine):

@@ -7,6 +7,7 @@ import pytest
 from flame_kernel.buffers import Buffer
 from flame_kernel.errors import ProtocolError, UnknownSession
 from flame_kernel.protocol import messages
+from flame_kernel.protocol.delivery import ACK_MESSAGES
 from flame_kernel.protocol.messages import Refusal, Welcome
 from flame_kernel.protocol.packets import Kind, Packet, decode
 from flame_kernel.server.attachment import Attachment
@@ -87,11 +88,12 @@ def test_each_request_is_taken_once() -> None:
     assert attachment.take(request) is None
 
 
-def test_a_request_that_nothing_answers_is_acknowledged() -> None:
+def test_requests_that_nothing_answers_are_acknowledged_before_the_window_is_full() -> None:
     attachment, wire = attached()
-    attachment.take(Packet(Kind.DATA, 1, 0, [b"run"]))
+    for number in range(1, ACK_MESSAGES + 1):
+        attachment.take(Packet(Kind.DATA, number, 0, [b"run"]))
 
-    assert (wire.sent[-1].kind, wire.sent[-1].ack) == (Kind.ACK, 1)
+    assert (wire.sent[-1].kind, wire.sent[-1].ack) == (Kind.ACK, ACK_MESSAGES)
 
 
 def test_a_ping_is_answered_with_what_was_received() -> None:

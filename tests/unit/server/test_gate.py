@@ -403,12 +403,11 @@ async def test_a_calls_lane_is_asked_to_greet_when_the_session_has_a_new_process
     await house.attached(session="work")
     house.start_worker({})
     lane = await house.lane()
-    (tell,) = house.only_session().on_process_change
-    tell(None)
+    house.only_session().on_process_change.pop()(None)
     await lane.next(Kind.RESET)
 
     await house.lane()
-    house.only_session().on_process_change[-1](SessionDied("it died"))
+    house.only_session().on_process_change.pop()(SessionDied("it died"))
 
 
 async def test_a_calls_lane_is_refused_when_the_session_has_died_or_has_no_calls(house: House) -> None:
