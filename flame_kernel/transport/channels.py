@@ -14,6 +14,7 @@ import zmq
 from flame_kernel.buffers import Buffer
 from flame_kernel.errors import ConfigurationError, ProtocolError
 from flame_kernel.protocol.jupyter import Channel, Envelope, Signer
+from flame_kernel.security.keys import KeyPair
 from flame_kernel.transport.eventsocket import EventSocket
 
 OnMessage = Callable[[Channel, Envelope], None]
@@ -33,6 +34,7 @@ class ConnectionInfo:
         ports: The port of each channel.
         heartbeat_port: The port of the heartbeat.
         key: The signing key; empty for no signatures.
+        curve: The key pair that encrypts all five, where the one who wrote the file asks for it.
     """
 
     transport: str
@@ -40,6 +42,7 @@ class ConnectionInfo:
     ports: Mapping[Channel, int]
     heartbeat_port: int
     key: bytes
+    curve: KeyPair | None = None
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> ConnectionInfo:
@@ -52,6 +55,7 @@ class ConnectionInfo:
         if scheme != "hmac-sha256":
             raise ConfigurationError(f"the connection file asks for signatures by {scheme}; hmac-sha256 is supported")
         try:
+            secret = fields.get("curve_secretkey")
             ports = {channel: int(fields[f"{channel.value.decode()}_port"]) for channel in Channel}
             key = fields.get("key", b"")
             return cls(
@@ -60,8 +64,9 @@ class ConnectionInfo:
                 ports,
                 int(fields["hb_port"]),
                 key.encode("utf-8") if isinstance(key, str) else bytes(key),
+                None if secret is None else KeyPair(fields["curve_publickey"].encode("ascii"), secret.encode("ascii")),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ConfigurationError(f"the connection file can't be used: {error!r}") from error
 
     def address(self, port: int) -> str:
@@ -151,12 +156,11 @@ class NotebookChannels:
         self._on_subscribe = on_subscribe
         self._sockets: dict[Channel, EventSocket] = {}
         for channel in Channel:
-            socket = _bound(
-                context, zmq.XPUB if channel is Channel.IOPUB else zmq.ROUTER, info.address(info.ports[channel])
-            )
+            kind = zmq.XPUB if channel is Channel.IOPUB else zmq.ROUTER
+            socket = _bound(context, kind, info.address(info.ports[channel]), info.curve)
             receiver = self._subscription if channel is Channel.IOPUB else self._receiver(channel)
             self._sockets[channel] = EventSocket(socket, receiver)
-        heartbeat = _bound(context, zmq.ROUTER, info.address(info.heartbeat_port))
+        heartbeat = _bound(context, zmq.ROUTER, info.address(info.heartbeat_port), info.curve)
         self._heartbeat = EventSocket(heartbeat, lambda frames: self._heartbeat.send(frames))
 
     def send(self, channel: Channel, envelope: Envelope) -> None:
@@ -187,8 +191,14 @@ class NotebookChannels:
             self._on_subscribe(event[1:])
 
 
-def _bound(context: zmq.Context[zmq.Socket[bytes]], kind: int, address: str) -> zmq.Socket[bytes]:
+def _bound(
+    context: zmq.Context[zmq.Socket[bytes]], kind: int, address: str, curve: KeyPair | None
+) -> zmq.Socket[bytes]:
     socket = context.socket(kind)
+    if curve is not None:
+        # As ipykernel does: who can read the connection file has the keys, and nobody else finds the way in.
+        socket.curve_server = True
+        socket.curve_publickey, socket.curve_secretkey = curve.public, curve.secret
     socket.setsockopt(zmq.LINGER, 1_000)
     socket.setsockopt(zmq.SNDHWM, 0)
     socket.setsockopt(zmq.RCVHWM, 0)

@@ -54,7 +54,8 @@ def main() -> None:
             write(empty, lab.root / NAME)
             page.goto(lab.url.replace("/lab?", f"/lab/tree/{NAME}?reset&"))
             notebook = Notebook(page)
-            notebook.wait_idle(60)
+            # The indicator says "idle" before there is a kernel, too; the status bar knows better.
+            expect(page.get_by_text("Remote Flame | Idle")).to_be_visible(timeout=60_000)
             for number, code in enumerate(CELLS):
                 cell = notebook.run(code, timeout=60)
                 if number == 0:

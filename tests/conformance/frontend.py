@@ -87,6 +87,7 @@ class Frontend:
         self.session = uuid.uuid4().hex
         self.identity = uuid.uuid4().hex.encode()
         self.messages: list[Message] = []
+        self.sent: dict[str, str] = {}
         self._context = zmq.Context()
         self._sockets: dict[str, zmq.Socket[bytes]] = {}
         self._poller = zmq.Poller()
@@ -136,6 +137,7 @@ class Frontend:
         }
         parts = [json.dumps(part).encode() for part in (fields, {}, metadata or {}, content or {})]
         self.send_parts(channel, [*parts, *buffers])
+        self.sent[fields["msg_id"]] = kind
         return fields["msg_id"]
 
     def start(self, code: str, **options: Any) -> str:
