@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 import itertools
+import os
 import secrets
 import socket
 from collections.abc import Sequence
@@ -73,6 +74,7 @@ class SessionClient:
             session=session,
             kernel=kernel,
             client=own_name(),
+            folder=os.getcwd(),
         )
         self._link: Link | None = None
         self._opened: asyncio.Future[messages.Welcome] | None = None
@@ -118,6 +120,11 @@ class SessionClient:
     def send(self, channel: Channel, envelope: Envelope) -> None:
         """Send the kernel a message; while the link is down it waits."""
         self._require_link().send(to_link(channel, envelope))
+
+    @property
+    def server(self) -> str:
+        """What to call the server."""
+        return self._endpoint.name
 
     async def interrupt(self) -> None:
         """Interrupt the session's main thread."""

@@ -38,10 +38,16 @@ class UnixSocket:
 
     path: Path
 
+    def __str__(self) -> str:
+        return str(self.path)
+
 
 @dataclass(frozen=True)
 class Embedded:
     """The server that the client starts on this machine by itself."""
+
+    def __str__(self) -> str:
+        return "this machine"
 
 
 Target = Address | Invite | UnixSocket | Embedded

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import platform
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from flame_kernel import __version__
@@ -57,9 +58,34 @@ class Answers:
         """Publish the execution state."""
         self._publish("status", {"execution_state": state}, parent, b"status")
 
-    def stream(self, text: str, parent: Buffer) -> None:
+    def stream(self, text: str, parent: Buffer, name: str = "stderr") -> None:
         """Show a line of our own below a cell."""
-        self._publish("stream", {"name": "stderr", "text": text}, parent, b"stream.stderr")
+        self._publish("stream", {"name": name, "text": text}, parent, b"stream." + name.encode("ascii"))
+
+    def display(self, data: dict[str, str], display_id: str, update: bool, parent: Buffer) -> None:
+        """Show something below a cell that can be changed in place.
+
+        Args:
+            data: MIME types to text.
+            display_id: What the display is known by.
+            update: Whether it takes the place of what was shown before.
+            parent: The cell's header.
+        """
+        kind = "update_display_data" if update else "display_data"
+        content = {"data": data, "metadata": {}, "transient": {"display_id": display_id}}
+        self._publish(kind, content, parent, kind.encode("ascii"))
+
+    @contextmanager
+    def executing(self, request: Envelope) -> Iterator[None]:
+        """Carry out a cell here: says what a kernel says around it, and that it went well."""
+        parent = request.parts[0]
+        self.status("busy", parent)
+        code = request.content().get("code", "")
+        self._publish("execute_input", {"code": code, "execution_count": 0}, parent, b"execute_input")
+        yield
+        content = {"status": "ok", "execution_count": 0, "user_expressions": {}, "payload": []}
+        self._reply(Channel.SHELL, request, "execute_reply", content)
+        self.status("idle", parent)
 
     def welcome(self, topic: bytes) -> None:
         """Tell a new subscriber that it is heard (JEP 65)."""
@@ -78,7 +104,7 @@ class Answers:
             if request.header().msg_type != "execute_request":
                 self.without_session(channel, request, error)
             elif not told:
-                self._execute_error(request, error)
+                self.fail(request, error)
                 told = True
             else:
                 self.reply(channel, request, "execute_reply", {"status": "aborted"})
@@ -95,7 +121,7 @@ class Answers:
         """
         header = request.header()
         if header.msg_type == "execute_request":
-            self._execute_error(request, error)
+            self.fail(request, error)
             return
         content = _EMPTY.get(header.msg_type)
         if header.msg_type == "kernel_info_request":
@@ -103,7 +129,8 @@ class Answers:
         if content is not None:
             self.reply(channel, request, header.msg_type.replace("_request", "_reply"), {"status": "ok", **content})
 
-    def _execute_error(self, request: Envelope, error: FlameError) -> None:
+    def fail(self, request: Envelope, error: FlameError) -> None:
+        """Answer a cell with an error of ours."""
         parent = request.parts[0]
         failure = {
             "ename": type(error).__name__,

@@ -1,8 +1,8 @@
 """The bridge: what frontends send goes to the session, what the session says goes to the frontends, byte for byte.
 
-Few messages are looked at. Interrupt and shutdown requests are for the server, which owns the process. A cell that is only
-``%flame_connect`` is for us. The banner of a kernel_info_reply tells where it comes from. Control is never held up by shell:
-both pass through as they come.
+Few messages are looked at. Interrupt and shutdown requests are for the server, which owns the process. A cell that is
+only ``%flame_connect`` is for us. The banner of a kernel_info_reply tells where it comes from. Control is never held up
+by shell: both pass through as they come.
 """
 
 from __future__ import annotations
@@ -227,9 +227,8 @@ class Bridge:
         if not isinstance(content, dict) or session is None or session.welcome is None:
             return reply
         welcome = session.welcome
-        content["banner"] = (
-            f"Remote Flame: session {welcome.session!r} on {welcome.host} ({session.server})\n{content.get('banner', '')}"
-        )
+        where = f"Remote Flame: session {welcome.session!r} on {welcome.host} ({session.server})"
+        content["banner"] = f"{where}\n{content.get('banner', '')}"
         return replace(reply, parts=(*reply.parts[:3], write_json(content), *reply.parts[4:]))
 
     def _on_subscribe(self, topic: bytes) -> None:
@@ -256,5 +255,3 @@ def goal_of(move: moves.Move, goal: Goal, environ: Mapping[str, str]) -> Goal:
         FlameError: The move names no server.
     """
     return Goal(parse(move.target, environ), move.session or goal.session, move.kernel)
-
-

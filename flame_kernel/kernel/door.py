@@ -1,4 +1,4 @@
-"""The way from a notebook to its session: requests wait until it's open, and get an answer of ours when there's no way."""
+"""The way from a notebook to its session: requests wait until it's open; when there's no way they get our answer."""
 
 from __future__ import annotations
 
@@ -117,16 +117,18 @@ class Door:
 
     def ask(self, channel: Channel, envelope: Envelope) -> None:
         """Pass on what a frontend sends, now or when the door is open."""
+        if self._why_not is not None and envelope.header().msg_type == "execute_request":
+            self.open()  # perhaps the server is there by now
+        self._pass_on(channel, envelope)
+
+    def _pass_on(self, channel: Channel, envelope: Envelope) -> None:
         if self._client is not None:
             self._outstanding.asked(channel, envelope, envelope.header())
             self._client.send(channel, envelope)
             return
-        msg_type = envelope.header().msg_type
-        if self._why_not is not None and msg_type == "execute_request":
-            self.open()  # perhaps the server is there by now
         if self._why_not is not None:
             self._answers.without_session(channel, envelope, self._why_not)
-        elif self._late is not None and msg_type == "kernel_info_request":
+        elif self._late is not None and envelope.header().msg_type == "kernel_info_request":
             self._answers.without_session(channel, envelope, self._late)
         else:
             self._waiting.append((channel, envelope))
@@ -193,4 +195,4 @@ class Door:
     def _pass_on_waiting(self) -> None:
         waiting, self._waiting = self._waiting, []
         for channel, envelope in waiting:
-            self.ask(channel, envelope)
+            self._pass_on(channel, envelope)

@@ -1,4 +1,4 @@
-"""``%flame_connect TARGET`` as the whole of a cell moves the notebook to another host, and it stays there over restarts."""
+"""A cell that is only ``%flame_connect TARGET`` moves the notebook to another host; it stays there over restarts."""
 
 from __future__ import annotations
 

@@ -31,6 +31,7 @@ class Hello(msgspec.Struct, frozen=True, omit_defaults=True):
         kernel: The kernelspec for a session that has to be started; empty for the server's default.
         client: What to call the client in listings, such as ``ada@laptop``.
         resumed: Whether the conversation began on an earlier connection, so that the server must still know it.
+        folder: Where the client works. A server on the same machine starts a session there; others pay it no heed.
         key: For ``enrol``: the client's own public key, as text.
     """
 
@@ -41,6 +42,7 @@ class Hello(msgspec.Struct, frozen=True, omit_defaults=True):
     kernel: str = ""
     client: str = ""
     resumed: bool = False
+    folder: str = ""
     key: str = ""
 
 

@@ -34,15 +34,16 @@ class KernelProcess:
         kernel: The kernelspec's name.
         folder: Where connection file and sockets go; only the user can enter it.
         environ: The environment it starts from.
+        cwd: The folder it works in.
 
     Raises:
         UnknownKernel: The host has no such kernelspec.
     """
 
-    def __init__(self, kernel: str, folder: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, kernel: str, folder: Path, environ: Mapping[str, str], cwd: Path) -> None:
         self.kernel = kernel
         self._environ = {name: value for name, value in environ.items() if name not in _NOT_INHERITED}
-        self._home = os.path.expanduser("~")
+        self._cwd = str(cwd)
         short = uuid.uuid4().hex[:12]
         self.log = folder / f"{short}.log"
         self.worker_address = f"ipc://{folder / f'{short}-w'}"
@@ -72,7 +73,7 @@ class KernelProcess:
             with self._open_log() as log:
                 # "independent" keeps JPY_PARENT_PID away from it: the session outlives this server.
                 await self._manager.start_kernel(
-                    independent=True, env=self._environ, cwd=self._home, stdout=log, stderr=log
+                    independent=True, env=self._environ, cwd=self._cwd, stdout=log, stderr=log
                 )
         except Exception as error:  # provisioners raise what they like; each is a failed start
             raise KernelStartFailed(f"kernel {self.kernel!r} could not be started: {error}") from error

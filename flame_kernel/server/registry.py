@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import zmq
 
@@ -70,7 +71,7 @@ class Registry:
                 f"this server runs {self._config.limits.sessions} sessions already, which is its limit "
                 "(limits.sessions); end one of them first"
             )
-        task = asyncio.create_task(self._start(key, hello.kernel, private=not hello.session))
+        task = asyncio.create_task(self._start(key, hello))
         self._starting[key] = task
         task.add_done_callback(lambda _: self._starting.pop(key))
         return await asyncio.shield(task), True
@@ -118,10 +119,13 @@ class Registry:
         await asyncio.gather(*self._starting.values(), return_exceptions=True)
         await asyncio.gather(*(session.close() for session in list(self._sessions.values())))
 
-    async def _start(self, key: SessionKey, kernel: str, private: bool) -> Session:
+    async def _start(self, key: SessionKey, hello: Hello) -> Session:
         folder = private_folder(self._config.folders.runtime)
-        process = KernelProcess(kernel or self._config.kernel, folder, self._environ)
-        session = Session(key, private, process, time.time(), self._config.limits.start_s, self._forget)
+        # Only a client on this machine, by the unix socket, works in the same folders.
+        there = Path(hello.folder) if hello.folder and not key.owner else None
+        cwd = there if there is not None and there.is_dir() else Path.home()
+        process = KernelProcess(hello.kernel or self._config.kernel, folder, self._environ, cwd)
+        session = Session(key, not hello.session, process, time.time(), self._config.limits.start_s, self._forget)
         await session.start(self._context)
         self._sessions[key] = session
         return session

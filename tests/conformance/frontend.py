@@ -66,6 +66,11 @@ class Answer(list[Message]):
         return "".join(m.content["text"] for m in self if m.kind == "stream" and m.content["name"] == name)
 
     @property
+    def displays(self) -> list[str]:
+        kinds = ("display_data", "update_display_data")
+        return [m.content["data"]["text/plain"] for m in self if m.kind in kinds]
+
+    @property
     def value(self) -> str:
         return next(m.content["data"]["text/plain"] for m in self if m.kind == "execute_result")
 

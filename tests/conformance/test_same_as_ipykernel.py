@@ -225,6 +225,7 @@ BLOTS = (
     (re.compile(r"ipykernel_\d+"), "ipykernel_PID"),
     (re.compile(r"0x[0-9a-f]{8,}"), "0xADDRESS"),
     (re.compile(r"Tip: .*"), "Tip"),
+    (re.compile(r"Remote Flame: session .*\n"), ""),  # the one thing that a bridge adds: where the kernel is
     (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(Z|\+00:00)"), "DATE"),
 )
 MEASURED = ("connect_reply", "usage_reply")  # their values are figures of this very moment

@@ -102,7 +102,7 @@ def test_a_server_that_is_killed_is_told_and_leaves_no_cell_hanging(own_home: Ho
         front.wait_text(cell, "on")
         own_home.server().kill()
         assert front.ask("interrupt_request", channel="control").reply["status"] == "error"
-        front.wait(lambda: "the connection is lost" in front.answer(cell).text("stderr"))
+        front.wait(lambda: any("link to this machine lost" in text for text in front.answer(cell).displays))
         assert front.beat()
         with running(own_home) as other:
             other.frontend.execute("1")  # which takes a new server

@@ -28,7 +28,7 @@ def test_an_exit_status_is_put_in_words(status: int | None, words: str) -> None:
 
 def test_a_kernel_that_the_host_does_not_have_is_refused_with_those_it_has(tmp_path: Path) -> None:
     with pytest.raises(UnknownKernel, match=r"there is no kernel named 'cobol' on this host; there are: .*python3"):
-        KernelProcess("cobol", tmp_path, {})
+        KernelProcess("cobol", tmp_path, {}, tmp_path)
 
 
 def test_the_hosts_kernelspecs_have_a_name_for_people_and_a_language() -> None:
@@ -36,7 +36,7 @@ def test_the_hosts_kernelspecs_have_a_name_for_people_and_a_language() -> None:
 
 
 def test_a_session_knows_nothing_of_the_jupyter_or_flame_that_its_server_runs_below(tmp_path: Path) -> None:
-    process = KernelProcess("python3", tmp_path, {"JPY_PARENT_PID": "1", "FLAME_ENABLED": "1", "LANG": "C"})
+    process = KernelProcess("python3", tmp_path, {"JPY_PARENT_PID": "1", "FLAME_ENABLED": "1", "LANG": "C"}, tmp_path)
 
     assert process._environ == {"LANG": "C"}
     assert process.language == "python"
