@@ -7,9 +7,11 @@ import os
 import signal
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+import psutil
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from jupyter_client.manager import AsyncKernelManager
 
@@ -94,6 +96,16 @@ class KernelProcess:
     async def interrupt(self) -> None:
         """Send the kernel's process group SIGINT, or the kernel its interrupt message, as its kernelspec says."""
         await self._manager.interrupt_kernel()
+
+    def interrupt_children(self) -> None:
+        """Send SIGINT to the kernel's descendants in groups of their own, which a signal to its group does not reach."""
+        if not self.pid:
+            return
+        with suppress(psutil.Error, ProcessLookupError):  # they may end meanwhile
+            for child in psutil.Process(self.pid).children(recursive=True):
+                # The debugger's adapter is a child too, and no business of the cell's.
+                if os.getpgid(child.pid) != os.getpgid(self.pid) and "debugpy" not in " ".join(child.cmdline()):
+                    child.send_signal(signal.SIGINT)
 
     async def close(self) -> None:
         """End the process at once and remove its files."""

@@ -23,6 +23,9 @@ from flame_kernel.transport.channels import ConnectionInfo, KernelChannels
 log = logging.getLogger(__name__)
 
 
+# A second interrupt within this time, in seconds, means that the first was not enough.
+_AGAIN_S = 5.0
+
 # Told when the kernel process is replaced (None) or gone (why), once.
 OnProcessChange = Callable[[FlameError | None], None]
 
@@ -76,6 +79,7 @@ class Session:
         self._held: list[tuple[Channel, Envelope]] = []
         self._watch: asyncio.Task[None] | None = None
         self._cause = ""
+        self._interrupted = -_AGAIN_S
 
     @property
     def state(self) -> SessionState:
@@ -100,13 +104,17 @@ class Session:
             raise
 
     async def interrupt(self) -> None:
-        """Interrupt the main thread.
+        """Interrupt the main thread; a second time within some seconds also what it has started elsewhere.
 
         Raises:
             SessionDied: There is no process to interrupt.
         """
         self._require_life()
         await self.process.interrupt()
+        now = asyncio.get_running_loop().time()
+        if now - self._interrupted < _AGAIN_S:
+            self.process.interrupt_children()
+        self._interrupted = now
 
     async def restart(self) -> None:
         """Start a new process in place of the old one; what clients send meanwhile is held.

@@ -212,3 +212,33 @@ def test_limit_of_sessions(lone_server: MakeServer) -> None:
         with pytest.raises(LimitExceeded, match=r"limits\.sessions"):
             connect(server.address)
         assert flame.evaluate("1") == 1
+
+
+STUBBORN = """
+import pathlib, subprocess
+child = subprocess.Popen(["sleep", "60"], start_new_session=True)
+pathlib.Path({started!r}).touch()
+presses = 0
+while child.poll() is None:
+    try:
+        child.wait()
+    except KeyboardInterrupt:
+        presses += 1
+        pathlib.Path({pressed!r}).touch()
+child.returncode
+"""
+
+
+def test_a_second_interrupt_reaches_what_a_cell_started_in_a_group_of_its_own(
+    own: Flame, pool: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    started, pressed = tmp_path / "started", tmp_path / "pressed"
+    cell = pool.submit(own.run, STUBBORN.format(started=str(started), pressed=str(pressed)), quiet=True)
+    until(started.exists)
+    own.session.interrupt()
+    until(pressed.exists)
+    assert own.evaluate("child.poll()") is None
+
+    own.session.interrupt()
+
+    assert cell.result(10).value == -2
