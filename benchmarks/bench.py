@@ -31,7 +31,17 @@ Figures = dict[str, dict[str, list[float]]]
 
 MEBIBYTES = 64
 DATA = os.urandom(MEBIBYTES * 1024 * 1024)
-FLOOD = "for i in range(10_000): print(i)"
+SET_UP = """
+import os, ipywidgets
+from IPython.display import Image, display
+picture = Image(data=os.urandom(5_000_000), format="png")
+slider = ipywidgets.IntSlider(max=64)
+"""
+CELLS = {
+    "10,000 printed lines": "for i in range(10_000): print(i)",
+    "a picture of 5 MB": "display(picture)",
+    "64 widget updates": "for i in range(64): slider.value = (slider.value + 1) % 64",
+}
 
 
 def timed(action: Callable[[], object], times: int = 1) -> float:
@@ -105,12 +115,15 @@ def measure(rounds: int, calls: int) -> Figures:
         stack.enter_context(flame_kernel.connect(address, session="bench"))
         _, plain = stack.enter_context(kernel("python3"))
         _, ours = stack.enter_context(kernel("flame"))
+        for client in (plain, ours):
+            cell(client, SET_UP)
         for _ in range(rounds):
             note("a call, p50", "bare", timed(bare.echo, calls))
             note("a call, p50", "flame", timed(lambda: flame.evaluate("1"), calls))
-            for row, code, times in (("a `pass` cell, p50", "pass", calls // 10), ("10,000 printed lines", FLOOD, 1)):
-                note(row, "plain", timed(lambda code=code: cell(plain, code), times))  # type: ignore[misc]
-                note(row, "flame", timed(lambda code=code: cell(ours, code), times))  # type: ignore[misc]
+            for who, client in (("plain", plain), ("flame", ours)):
+                note("a `pass` cell, p50", who, timed(lambda client=client: cell(client, "pass"), calls // 10))
+                for row, code in CELLS.items():
+                    note(row, who, timed(lambda client=client, code=code: cell(client, code)))
             note(f"{MEBIBYTES} MiB there", "bare", timed(lambda: bare.put(DATA)))
             note(f"{MEBIBYTES} MiB there", "flame", timed(lambda: flame.__setitem__("data", DATA)))
             note(f"{MEBIBYTES} MiB back", "bare", timed(bare.get))

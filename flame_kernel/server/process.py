@@ -98,7 +98,7 @@ class KernelProcess:
         await self._manager.interrupt_kernel()
 
     def interrupt_children(self) -> None:
-        """Send SIGINT to the kernel's descendants in groups of their own, which a signal to its group does not reach."""
+        """Send SIGINT to the kernel's descendants in other groups, which a signal to its own does not reach."""
         if not self.pid:
             return
         with suppress(psutil.Error, ProcessLookupError):  # they may end meanwhile
