@@ -94,8 +94,6 @@ class KernelChannels:
         on_damage: OnDamage,
     ) -> None:
         self._signer = Signer(info.key)
-        self._on_message = on_message
-        self._on_damage = on_damage
         self._sockets: dict[Channel, EventSocket] = {}
         for channel in Channel:
             socket = context.socket(zmq.SUB if channel is Channel.IOPUB else zmq.DEALER)
@@ -110,7 +108,7 @@ class KernelChannels:
                 # The kernel sends an input request to the identity that its shell channel knows.
                 socket.setsockopt(zmq.ROUTING_ID, b"flame-server")
             socket.connect(info.address(info.ports[channel]))
-            self._sockets[channel] = EventSocket(socket, self._receiver(channel))
+            self._sockets[channel] = EventSocket(socket, _receiver(channel, self._signer, on_message, on_damage))
 
     def send(self, channel: Channel, envelope: Envelope) -> None:
         """Send a message to the kernel; its identities come back with the replies."""
@@ -120,15 +118,6 @@ class KernelChannels:
         """Close the sockets."""
         for socket in self._sockets.values():
             socket.close()
-
-    def _receiver(self, channel: Channel) -> Callable[[list[Buffer]], None]:
-        def receive(frames: list[Buffer]) -> None:
-            try:
-                self._on_message(channel, self._signer.open(frames))
-            except ProtocolError as error:
-                self._on_damage(channel, error)
-
-        return receive
 
 
 class NotebookChannels:
@@ -151,14 +140,16 @@ class NotebookChannels:
         on_subscribe: Callable[[bytes], None],
     ) -> None:
         self._signer = Signer(info.key)
-        self._on_message = on_message
-        self._on_damage = on_damage
         self._on_subscribe = on_subscribe
         self._sockets: dict[Channel, EventSocket] = {}
         for channel in Channel:
             kind = zmq.XPUB if channel is Channel.IOPUB else zmq.ROUTER
             socket = _bound(context, kind, info.address(info.ports[channel]), info.curve)
-            receiver = self._subscription if channel is Channel.IOPUB else self._receiver(channel)
+            receiver = (
+                self._subscription
+                if channel is Channel.IOPUB
+                else _receiver(channel, self._signer, on_message, on_damage)
+            )
             self._sockets[channel] = EventSocket(socket, receiver)
         heartbeat = _bound(context, zmq.ROUTER, info.address(info.heartbeat_port), info.curve)
         self._heartbeat = EventSocket(heartbeat, lambda frames: self._heartbeat.send(frames))
@@ -176,19 +167,22 @@ class NotebookChannels:
         for socket in (*self._sockets.values(), self._heartbeat):
             socket.close(linger_ms)
 
-    def _receiver(self, channel: Channel) -> Callable[[list[Buffer]], None]:
-        def receive(frames: list[Buffer]) -> None:
-            try:
-                self._on_message(channel, self._signer.open(frames))
-            except ProtocolError as error:
-                self._on_damage(channel, error)
-
-        return receive
-
     def _subscription(self, frames: list[Buffer]) -> None:
         event = bytes(frames[0])
         if event.startswith(b"\x01"):
             self._on_subscribe(event[1:])
+
+
+def _receiver(
+    channel: Channel, signer: Signer, on_message: OnMessage, on_damage: OnDamage
+) -> Callable[[list[Buffer]], None]:
+    def receive(frames: list[Buffer]) -> None:
+        try:
+            on_message(channel, signer.open(frames))
+        except ProtocolError as error:
+            on_damage(channel, error)
+
+    return receive
 
 
 def _bound(

@@ -10,7 +10,7 @@ import zmq
 from flame_kernel.buffers import Buffer
 from flame_kernel.transport.eventsocket import EventSocket
 from flame_kernel.transport.interface import ListenerEvents
-from flame_kernel.transport.sockets import set_common_options
+from flame_kernel.transport.sockets import no_way, set_common_options
 
 # A peer's queue on its connection, in messages. Above the delivery window, so that it's never the bottleneck.
 QUEUE_MESSAGES = 2_000
@@ -43,10 +43,8 @@ class ZmqListener:
         """Send a message to a connection; false when it isn't there any more, or takes nothing."""
         try:
             self._socket.send([peer, *frames])
-        except zmq.Again:
-            return False
         except zmq.ZMQError as error:
-            if error.errno == zmq.EHOSTUNREACH:
+            if no_way(error):
                 return False
             raise
         return True

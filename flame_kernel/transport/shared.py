@@ -18,7 +18,7 @@ from contextlib import suppress
 import zmq
 
 from flame_kernel.buffers import Buffer
-from flame_kernel.transport.sockets import descriptor, has_more, receive, send, set_common_options
+from flame_kernel.transport.sockets import descriptor, has_more, no_way, receive, send, set_common_options
 
 
 class SharedSocket:
@@ -76,10 +76,8 @@ class SharedSocket:
                 return False
             try:
                 send(self._socket, frames, zmq.NOBLOCK)
-            except zmq.Again:
-                return False
             except zmq.ZMQError as error:
-                if error.errno == zmq.EHOSTUNREACH:
+                if no_way(error):
                     return False
                 raise
             # Sending may have consumed the signal that the waiting thread would have seen.

@@ -56,6 +56,11 @@ def receive(socket: zmq.Socket[bytes], flags: int = 0) -> list[Buffer]:
     return frames
 
 
+def no_way(error: zmq.ZMQError) -> bool:
+    """Tell whether sending failed because the peer isn't there any more, or takes nothing."""
+    return error.errno in (zmq.EAGAIN, zmq.EHOSTUNREACH)
+
+
 def descriptor(socket: zmq.Socket[bytes]) -> int:
     """Return the file descriptor that signals when there is something to look after."""
     return int(socket.getsockopt(zmq.FD))
