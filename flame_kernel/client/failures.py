@@ -74,6 +74,7 @@ def _callers(tb: TracebackType | None) -> list[str]:
     frames = []
     for frame in traceback.extract_tb(tb):
         ours = frame.filename.startswith(_PACKAGES) or "/IPython/" in frame.filename.replace("\\", "/")
-        if not ours:
+        magic = (frame.line or "").startswith("get_ipython().run_")  # how IPython spells a magic, which nobody has typed
+        if not ours and not magic:
             frames.append(frame)
     return "".join(traceback.format_list(frames)).rstrip("\n").split("\n") if frames else []
