@@ -74,7 +74,8 @@ def _callers(tb: TracebackType | None) -> list[str]:
     frames = []
     for frame in traceback.extract_tb(tb):
         ours = frame.filename.startswith(_PACKAGES) or "/IPython/" in frame.filename.replace("\\", "/")
-        magic = (frame.line or "").startswith("get_ipython().run_")  # how IPython spells a magic, which nobody has typed
+        # How IPython spells a magic, which nobody has typed.
+        magic = (frame.line or "").startswith("get_ipython().run_")
         if not ours and not magic:
             frames.append(frame)
     return "".join(traceback.format_list(frames)).rstrip("\n").split("\n") if frames else []

@@ -77,13 +77,24 @@ class Answers:
 
     @contextmanager
     def executing(self, request: Envelope) -> Iterator[None]:
-        """Carry out a cell here: says what a kernel says around it, and that it went well."""
+        """Carry out a cell here: says what a kernel says around it, and whether it went well."""
         parent = request.parts[0]
         self.status("busy", parent)
         code = request.content().get("code", "")
         self._publish("execute_input", {"code": code, "execution_count": 0}, parent, b"execute_input")
-        yield
-        content = {"status": "ok", "execution_count": 0, "user_expressions": {}, "payload": []}
+        # JupyterLab shows a cell that ended well with the count 0 as running.
+        content: dict[str, Any] = {"status": "ok", "execution_count": 1}
+        try:
+            yield
+        except FlameError as error:
+            failure = {
+                "ename": type(error).__name__,
+                "evalue": str(error),
+                "traceback": [f"{type(error).__name__}: {error}"],
+            }
+            self._publish("error", failure, parent, b"error")
+            content = {"status": "error", "execution_count": 0, **failure}
+        content |= {"user_expressions": {}, "payload": []}
         self._reply(Channel.SHELL, request, "execute_reply", content)
         self.status("idle", parent)
 
@@ -131,19 +142,8 @@ class Answers:
 
     def fail(self, request: Envelope, error: FlameError) -> None:
         """Answer a cell with an error of ours."""
-        parent = request.parts[0]
-        failure = {
-            "ename": type(error).__name__,
-            "evalue": str(error),
-            "traceback": [f"{type(error).__name__}: {error}"],
-        }
-        self.status("busy", parent)
-        code = request.content().get("code", "")
-        self._publish("execute_input", {"code": code, "execution_count": 0}, parent, b"execute_input")
-        self._publish("error", failure, parent, b"error")
-        content = {"status": "error", "execution_count": 0, "user_expressions": {}, "payload": [], **failure}
-        self._reply(Channel.SHELL, request, "execute_reply", content)
-        self.status("idle", parent)
+        with self.executing(request):
+            raise error
 
     def _reply(self, channel: Channel, request: Envelope, msg_type: str, content: dict[str, Any]) -> None:
         envelope = compose(

@@ -87,6 +87,8 @@ class Bridge:
         self._notice = LinkNotice(self._answers)
         self._last_cell: Buffer = b"{}"
         self._shutting_down = False
+        self._moving = False
+        self._held: list[Envelope] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
 
@@ -122,6 +124,8 @@ class Bridge:
             self._spawn(self._shut_down(channel, envelope))
         elif header.msg_type == "interrupt_request":
             self._spawn(self._interrupt(channel, envelope))
+        elif self._moving and channel is Channel.SHELL:
+            self._held.append(envelope)
         elif header.msg_type == "execute_request" and channel is Channel.SHELL:
             self._last_cell = envelope.parts[0]
             self._execute(envelope)
@@ -137,19 +141,27 @@ class Bridge:
                 self._answers.fail(envelope, error)
                 return
             if move is not None:
+                self._moving = True
                 self._spawn(self._move(envelope, move))
                 return
         self._door.ask(Channel.SHELL, envelope)
 
     async def _move(self, request: Envelope, move: moves.Move) -> None:
         try:
-            goal = goal_of(move, self._settings.goal, self._settings.environ)
+            # As in any kernel the cells before this one end first, and those after it wait.
+            await self._door.finished()
             with self._answers.executing(request):
+                goal = goal_of(move, self._settings.goal, self._settings.environ)
                 await self._door.move(goal)
-                self._settings.moves.remember(move)
+                self._notice.forget()
+                # An invite has done its work, and its secret need not be kept.
+                self._settings.moves.remember(replace(move, target=self._door.where) if "#" in move.target else move)
                 self._answers.stream(f"this notebook now runs on {self._door.where}\n", request.parts[0], "stdout")
-        except FlameError as error:
-            self._answers.fail(request, error)
+        finally:
+            self._moving = False
+            held, self._held = self._held, []
+            for envelope in held:
+                self._on_notebook(Channel.SHELL, envelope)
 
     async def _interrupt(self, channel: Channel, request: Envelope) -> None:
         content: dict[str, Any] = {"status": "ok"}

@@ -14,6 +14,7 @@ from flame_kernel.kernel.answers import Answers
 from flame_kernel.kernel.outstanding import Outstanding
 from flame_kernel.protocol.jupyter import Channel, Envelope
 from flame_kernel.protocol.session import SessionState
+from flame_kernel.security.invites import Invite
 
 # Frontends give up on a kernel that does not tell what it is within 60 s. After this long we tell in its place.
 _PATIENCE_S = 10.0
@@ -56,6 +57,8 @@ class Door:
         self._waiting: list[tuple[Channel, Envelope]] = []
         self._outstanding = Outstanding()
         self._learnt_session_id = False
+        self._unfinished: set[str] = set()
+        self._finished = asyncio.Event()
 
     @property
     def session(self) -> SessionClient | None:
@@ -70,7 +73,10 @@ class Door:
     @property
     def where(self) -> str:
         """What to call the server."""
-        return str(self._goal.target) if self._client is None else self._client.server
+        if self._client is not None:
+            return self._client.server
+        target = self._goal.target
+        return target.address if isinstance(target, Invite) else str(target)  # an invite holds a secret
 
     @property
     def busy(self) -> bool:
@@ -93,6 +99,13 @@ class Door:
         if self._opening is not None:
             await asyncio.wait({self._opening}, timeout=timeout)
 
+    async def finished(self) -> None:
+        """Wait until the session is through with the cells that it was given so far."""
+        self._unfinished = self._outstanding.cells()
+        self._finished.clear()
+        if self._unfinished:
+            await self._finished.wait()
+
     async def move(self, goal: Goal) -> None:
         """Lead to another session from now on; the one before goes on without us.
 
@@ -105,6 +118,8 @@ class Door:
         client = await self._enter(goal)
         self.close()
         self._goal = goal
+        # What was asked besides cells is asked again: no frontend shall wait for a reply that never comes.
+        self._waiting[:0] = self._outstanding.take_all()
         self._let_in(client)
 
     def close(self) -> None:
@@ -140,6 +155,12 @@ class Door:
             self._learnt_session_id = True
         if channel in (Channel.SHELL, Channel.CONTROL):
             self._outstanding.replied(envelope)
+        if self._unfinished and channel is Channel.IOPUB and envelope.header().msg_type == "status":
+            parent = envelope.parent()
+            if parent is not None and envelope.content().get("execution_state") == "idle":
+                self._unfinished.discard(parent.msg_id)
+                if not self._unfinished:
+                    self._finished.set()
 
     def abandon(self, error: FlameError, last_cell: Buffer) -> None:
         """Answer what the session will never answer.
@@ -150,6 +171,8 @@ class Door:
         """
         self._learnt_session_id = False  # whatever comes next is another process
         self._answers.session_lost(self._outstanding.take_all(), error, last_cell)
+        self._unfinished = set()
+        self._finished.set()
 
     def shut(self, error: FlameError) -> None:
         """Note that the link is over; the next cell tries again.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import html
 import uuid
 
 from flame_kernel.buffers import Buffer
@@ -72,5 +71,5 @@ class LinkNotice:
             return
         update = bool(self._display_id)
         self._display_id = self._display_id or uuid.uuid4().hex
-        data = {"text/plain": f"[flame] {text}", "text/html": f"<i>🔥 {html.escape(text)}</i>"}
+        data = {"text/plain": f"[flame] {text}"}
         self._answers.display(data, self._display_id, update, self._cell)

@@ -32,6 +32,12 @@ class Outstanding:
         """Whether something has no reply yet."""
         return bool(self._requests)
 
+    def cells(self) -> set[str]:
+        """Return the ids of the cells that have no reply yet."""
+        return {
+            msg_id for msg_id, (_, request) in self._requests.items() if request.header().msg_type == "execute_request"
+        }
+
     def take_all(self) -> list[tuple[Channel, Envelope]]:
         """Return what has no reply, in the order in which it was asked, and forget it."""
         requests, self._requests = self._requests, {}

@@ -109,6 +109,8 @@ class Frontend:
         socket.setsockopt(zmq.LINGER, 0)
         if kind == zmq.DEALER:
             socket.setsockopt(zmq.ROUTING_ID, self.identity)
+        if name == "stdin":
+            self._stdin_events = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
         socket.connect(f"{info['transport']}://{info['ip']}:{info[f'{name}_port']}")
         return socket
 
@@ -178,8 +180,9 @@ class Frontend:
         self.send_parts("stdin", [header, parent, b"{}", json.dumps({"value": value, "status": "ok"}).encode()])
 
     def welcome(self) -> None:
-        """Wait until iopub is heard."""
+        """Wait until iopub is heard, and until a prompt finds its way here: to no peer it would be dropped."""
         self.wait(lambda: any(m.kind == "iopub_welcome" for m in self.messages))
+        assert self._stdin_events.poll(30_000), "stdin is not connected"
 
     def wait(self, condition: Callable[[], object], timeout: float = 30) -> None:
         """Take messages in until a condition holds."""
