@@ -1,16 +1,18 @@
 """Parts to ZeroMQ frames and back.
 
-A message of many small parts is cheapest as one ZeroMQ frame, and a large buffer is cheapest as a frame of its own
-that is never copied. So parts are packed: the first frame carries a table of lengths and all small parts, each large
-part follows as a frame of its own.
+A message of many small parts is cheapest as one ZeroMQ frame, and a large buffer is cheapest in frames of its own that
+are not copied into a larger one. So parts are packed: the first frame carries a table of lengths and all small parts,
+each large part follows in frames of its own.
 
 ========  ==========================================================================================
 bytes     meaning
 ========  ==========================================================================================
 2         number of parts, N (big-endian)
-8 x N     the length of each part in bytes; the highest bit is set when it travels as a frame of its own
+8 x N     the length of each part in bytes; the highest bit is set when it travels in frames of its own
 …         the small parts, one after the other
 ========  ==========================================================================================
+
+A very large part travels in several frames: while one is decrypted at the other end, the next is encrypted at this one.
 
 This module is loaded inside sessions too: standard library and Python 3.9.
 """
@@ -24,6 +26,9 @@ from flame_kernel.buffers import OWN_FRAME, Buffer, size
 from flame_kernel.errors import ProtocolError
 
 MAX_PARTS = 4096
+
+# Measured with CURVE: 64 MiB take 293 ms as one frame, 90 ms in frames of 1 MiB, 146 ms in frames of 256 KiB.
+CHUNK = 1024 * 1024
 
 _COUNT = struct.Struct("!H")
 _APART = 1 << 63
@@ -55,7 +60,7 @@ def pack(parts: Sequence[Buffer], prefix: bytes = b"") -> list[Buffer]:
         length = size(part)
         if length >= OWN_FRAME:
             table.append(length | _APART)
-            frames.append(part)
+            frames.extend(_chunks(part, length))
         else:
             table.append(length)
             inline.append(part)
@@ -64,7 +69,7 @@ def pack(parts: Sequence[Buffer], prefix: bytes = b"") -> list[Buffer]:
 
 
 def unpack(frames: Sequence[Buffer], offset: int = 0) -> list[memoryview]:
-    """Take packed frames apart without copying.
+    """Take packed frames apart; what came in several frames is joined, nothing else is copied.
 
     Args:
         frames: What arrived.
@@ -96,12 +101,7 @@ def unpack(frames: Sequence[Buffer], offset: int = 0) -> list[memoryview]:
     for entry in table:
         length = entry & ~_APART
         if entry & _APART:
-            if apart >= len(frames):
-                raise ProtocolError("a message arrived with a frame missing")
-            part = memoryview(frames[apart]).cast("B")
-            apart += 1
-            if part.nbytes != length:
-                raise ProtocolError("a message arrived with a frame that is not as long as announced")
+            part, apart = _join(frames, apart, length)
         else:
             part = first[position : position + length]
             position += length
@@ -111,3 +111,26 @@ def unpack(frames: Sequence[Buffer], offset: int = 0) -> list[memoryview]:
     if apart != len(frames) or position != first.nbytes:
         raise ProtocolError("a message arrived with more bytes than announced")
     return parts
+
+
+def _chunks(part: Buffer, length: int) -> Sequence[Buffer]:
+    if length <= CHUNK:
+        return (part,)
+    view = memoryview(part).cast("B")
+    return [view[start : start + CHUNK] for start in range(0, length, CHUNK)]
+
+
+def _join(frames: Sequence[Buffer], position: int, length: int) -> tuple[memoryview, int]:
+    """Return the part of a length whose frames begin at a position, and the position after them."""
+    found: list[memoryview] = []
+    missing = length
+    while missing > 0:
+        if position >= len(frames):
+            raise ProtocolError("a message arrived with a frame missing")
+        view = memoryview(frames[position]).cast("B")
+        if not 0 < view.nbytes <= missing:
+            raise ProtocolError("a message arrived with a frame that is not as long as announced")
+        found.append(view)
+        missing -= view.nbytes
+        position += 1
+    return (found[0] if len(found) == 1 else memoryview(b"".join(found))), position

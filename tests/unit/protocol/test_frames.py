@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from flame_kernel.buffers import OWN_FRAME
 from flame_kernel.errors import ProtocolError
-from flame_kernel.protocol.frames import MAX_PARTS, pack, unpack
+from flame_kernel.protocol.frames import CHUNK, MAX_PARTS, pack, unpack
 
 small = st.binary(max_size=64)
 large = st.integers(0, 3).map(lambda extra: b"x" * (OWN_FRAME + extra))
@@ -50,6 +50,22 @@ def test_a_large_part_travels_as_it_is() -> None:
     frames = pack([b"head", large])
 
     assert frames[1] is large
+
+
+def test_a_very_large_part_travels_in_chunks_that_are_views_of_it() -> None:
+    large = bytes(CHUNK) + b"the end"
+
+    _, *chunks = pack([large])
+
+    assert [len(chunk) for chunk in chunks] == [CHUNK, 7]
+    assert all(isinstance(chunk, memoryview) and chunk.obj is large for chunk in chunks)
+    assert unpack(pack([b"a", large, b"b"])) == [b"a", large, b"b"]
+
+
+@pytest.mark.parametrize("chunks", [[b"abc", b""], [b"ab"], [b"abcd"], [b"ab", b"cd"]])
+def test_chunks_that_do_not_add_up_are_refused(chunks: list[bytes]) -> None:
+    with pytest.raises(ProtocolError):
+        unpack([b"\0\1" + (1 << 63 | 3).to_bytes(8, "big"), *chunks])
 
 
 def test_parts_are_views_of_what_arrived() -> None:
