@@ -66,12 +66,6 @@ class Attachment:
         """Send the client something about the session."""
         self.deliver([messages.TOPIC, messages.encode(answer)])
 
-    def refuse(self, why: messages.Refusal) -> None:
-        """Tell the client that this is the end."""
-        if self._send is not None:
-            self._send(encode(Kind.REFUSED, [messages.encode(why)]))
-            self._send = None
-
     def take(self, packet: Packet) -> Sequence[Buffer] | None:
         """Take a packet of the client's.
 

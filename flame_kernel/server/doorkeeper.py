@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from flame_kernel.errors import InviteError, KeyRefused, ProtocolError
+from flame_kernel.errors import InviteError, KeyRefused, NotPermitted, ProtocolError
 from flame_kernel.protocol.messages import Hello
 from flame_kernel.security.admission import Admission
 from flame_kernel.security.authorized import AuthorizedKeys
@@ -67,16 +67,22 @@ class Doorkeeper:
             raise KeyRefused(f"{self._host} no longer admits this client's key")
         if identity.role is None and identity.invite in _SPENT:
             raise InviteError(_SPENT[identity.invite].format(host=self._host))
-        return Caller(identity.fingerprint, identity.name, user, enrolled=identity.role is not None)
+        return Caller(identity.fingerprint, identity.name, user, identity.role)
 
     def require_key(self, caller: Caller) -> None:
         """Make sure that a caller may use sessions.
 
         Raises:
             KeyRefused: It came with an invite, which is good for enrolling only.
+            NotPermitted: Its key may only observe.
         """
-        if not caller.enrolled:
+        if caller.role is None:
             raise KeyRefused(f"an invite only enrols a key; connect to {self._host} with that key afterwards")
+        if caller.role < Role.EXECUTE:
+            raise NotPermitted(
+                f"{self._host} lets this client's key {caller.role.value} only, and there is no session to observe; "
+                "its role stands in authorized_keys there"
+            )
 
     def enrol(self, caller: Caller, hello: Hello) -> None:
         """Admit the client's own key from now on; the invite is used up.
@@ -89,7 +95,7 @@ class Doorkeeper:
             InviteError: The invite was used or has expired meanwhile.
             ProtocolError: It did not come with an invite.
         """
-        if caller.enrolled:
+        if caller.role is not None:
             raise ProtocolError("only who comes with an invite can be enrolled")
         key = public_from_text(hello.key)
         state = self._invites.redeem(caller.public, self._clock(), fingerprint(key))

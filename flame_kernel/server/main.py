@@ -88,6 +88,7 @@ async def serve(
         private(folder)
     keys = load_or_create(key_path(config), f"server key of {socket.gethostname()}")
     authorized, invites = authorized_keys(config), invite_book(config)
+    invites.sweep(time.time())
     admission = Admission(authorized, invites, time.time, log.warning)
     host = socket.gethostname()
     loop = asyncio.get_running_loop()

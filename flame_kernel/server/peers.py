@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from flame_kernel.protocol.link import PEER, Machine, PeerEvent, PeerState
+from flame_kernel.security.authorized_key import Role
 from flame_kernel.server.attachment import Attachment, SendFrames
 from flame_kernel.server.relay import Relay
 from flame_kernel.server.session import OnProcessChange, Session
@@ -18,13 +19,13 @@ class Caller:
         owner: Whose sessions it may use: the fingerprint of its key; empty for the unix socket's user.
         name: What to call it in logs.
         public: Its public key in Z85; empty on the unix socket.
-        enrolled: Whether it may use sessions; who holds an invite may only enrol.
+        role: What its key may do; ``None`` for who holds an invite, which is good for enrolling only.
     """
 
     owner: str
     name: str
     public: bytes = b""
-    enrolled: bool = True
+    role: Role | None = Role.ADMIN
 
 
 @dataclass

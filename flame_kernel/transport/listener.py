@@ -34,7 +34,6 @@ class ZmqListener:
     """
 
     def __init__(self, socket: zmq.Socket[bytes], events: ListenerEvents) -> None:
-        self._zmq = socket
         self._events = events
         self._frame: zmq.Frame | None = None
         self._socket = EventSocket(socket, self._on_frames, self._receive)

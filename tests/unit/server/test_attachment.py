@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import pytest
 
 from flame_kernel.buffers import Buffer
-from flame_kernel.errors import ProtocolError, UnknownSession
+from flame_kernel.errors import ProtocolError
 from flame_kernel.protocol import messages
 from flame_kernel.protocol.delivery import ACK_MESSAGES
-from flame_kernel.protocol.messages import Refusal, Welcome
+from flame_kernel.protocol.messages import Welcome
 from flame_kernel.protocol.packets import Kind, Packet, decode
 from flame_kernel.server.attachment import Attachment
 
@@ -126,16 +126,6 @@ def test_an_old_connection_that_goes_takes_nothing_from_the_new_one() -> None:
     attachment.disconnect(old_send)
     assert attachment.connected
     attachment.disconnect(new_send)
-    assert not attachment.connected
-
-
-def test_a_refusal_is_the_last_word() -> None:
-    attachment, wire = attached()
-
-    attachment.refuse(Refusal.of(UnknownSession("gone")))
-    attachment.deliver([b"more"])
-
-    assert wire.kinds == [Kind.WELCOME, Kind.REFUSED]
     assert not attachment.connected
 
 
