@@ -27,7 +27,7 @@ from flame_kernel.errors import ProtocolError
 
 MAX_PARTS = 4096
 
-# Measured with CURVE: 64 MiB take 293 ms as one frame, 90 ms in frames of 1 MiB, 146 ms in frames of 256 KiB.
+# Measured with CURVE: 64 MiB take 230 ms as one frame, 105 ms in frames of 4 MiB, 70 ms in frames of 1 MiB or 256 KiB.
 CHUNK = 1024 * 1024
 
 _COUNT = struct.Struct("!H")
