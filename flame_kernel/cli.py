@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -98,15 +99,13 @@ def serve(
 @click.option("--minutes", default=60.0, show_default=True, help="How long it is good for.")
 def invite(host: str | None, port: int | None, minutes: float) -> None:
     """Print a fresh invite to this machine's server; it works once."""
-    import socket
-
     from flame_kernel.security.keys import load_or_create
     from flame_kernel.server.config import load
     from flame_kernel.server.main import key_path
 
     config = load(os.environ)
     keys = load_or_create(key_path(config), f"server key of {socket.gethostname()}")
-    where = host or (socket.gethostname() if config.host in ("0.0.0.0", "::") else config.host)  # compared
+    where = host or _name_for_clients(config.host)
     click.echo(_fresh_invite(config, where, port or config.port or 0, keys.public, minutes * 60))
 
 
@@ -183,9 +182,16 @@ def _announce(config: Any, listening: Any) -> None:
         click.echo(f"listening on {listening.socket}, for this user only")
     click.echo(f"admitted: {', '.join(admitted) or 'nobody yet'}")
     if listening.port:
-        text = _fresh_invite(config, listening.host, listening.port, listening.keys.public, _INVITE_LIFETIME_S)
+        text = _fresh_invite(
+            config, _name_for_clients(listening.host), listening.port, listening.keys.public, _INVITE_LIFETIME_S
+        )
         click.echo(f"invite (works once, for an hour): {text}")
     click.echo("server is running.")
+
+
+def _name_for_clients(host: str) -> str:
+    """Return what clients should call this host; the address that stands for all interfaces leads them nowhere."""
+    return socket.gethostname() if host in ("0.0.0.0", "::", "*") else host
 
 
 def _fresh_invite(config: Any, host: str, port: int, server_key: bytes, lifetime_s: float) -> str:

@@ -110,6 +110,12 @@ def test_who_was_paired_is_admitted(lone_server: MakeServer) -> None:
     connect(server.invite).close()
 
 
+def test_the_invite_of_a_server_on_all_interfaces_names_the_host(lone_server: MakeServer) -> None:
+    server = lone_server("-H", "0.0.0.0", "-p", "0")
+
+    assert server.invite.startswith(f"flame://{socket.gethostname()}:{server.port}/#")
+
+
 def test_quiet_prints_nothing(folder: Path) -> None:
     path = folder / "quiet.sock"
     program = Program(
