@@ -188,11 +188,10 @@ class Door:
             client = await self._enter(self._goal)
         except FlameError as error:
             self._why_not = error
+            self._late = self._opening = None
+            self._pass_on_waiting()
         else:
-            self._client = client
-        self._opening = None
-        self._late = None
-        self._pass_on_waiting()
+            self._let_in(client)
 
     async def _enter(self, goal: Goal) -> SessionClient:
         _, client = await self._connector.open(goal.target, self._events, goal.session, goal.kernel)
