@@ -9,6 +9,7 @@ from typing import Any
 from flame_kernel.client import display as displays
 from flame_kernel.client.cells import CellResult
 from flame_kernel.client.connection import Connection
+from flame_kernel.client.missed import Missed
 from flame_kernel.client.proxies import RemoteObject
 from flame_kernel.protocol.calls import Operation
 from flame_kernel.protocol.messages import KernelInfo, SessionInfo
@@ -59,6 +60,18 @@ class RemoteSession:
             KernelStartFailed: The new process does not come up.
         """
         self._connection.restart()
+
+    def detach(self) -> None:
+        """Leave the session, which goes on: also a private one, which is kept from now on; this connection ends."""
+        self._connection.detach()
+
+    def rename(self, name: str) -> None:
+        """Give the session another name; a private one is kept from now on.
+
+        Raises:
+            SessionError: There is one of that name already.
+        """
+        self._connection.rename(name)
 
     def close(self) -> None:
         """End the session and its process, for everyone who is attached, and this connection with it."""
@@ -192,9 +205,51 @@ class Flame:
             raise result.error
         return result
 
-    def sessions(self) -> tuple[SessionInfo, ...]:
-        """List the sessions on the server that belong to this client's key."""
-        return self._connection.sessions()
+    def missed(self, *, quiet: bool = False, keep: bool = False) -> Missed:
+        """Show what the session showed while no client was attached: its final state, not its history.
+
+        Args:
+            quiet: Whether nothing is shown.
+            keep: Whether it stays there for the next client all the same.
+
+        Returns:
+            The cells with their outputs; empty when nothing was missed.
+
+        Example:
+            >>> missed = flame.missed(quiet=True)
+            >>> missed.outputs
+            []
+        """
+        return self._connection.missed(displays.Silent() if quiet else displays.here(), keep)
+
+    def follow(self, *, quiet: bool = False, forever: bool = False) -> Missed:
+        """Show what was missed, and then what the session shows, whoever runs it, until no cell runs any more.
+
+        What ``input()`` asks is asked here, if the client whose cell asks is gone. Ctrl-C stops following.
+
+        Args:
+            quiet: Whether nothing is shown.
+            forever: Whether to go on when no cell runs any more.
+
+        Returns:
+            The cells with their outputs.
+
+        Raises:
+            SessionDied: The session's process ended meanwhile.
+        """
+        return self._connection.follow(displays.Silent() if quiet else displays.here(), forever)
+
+    def answer(self, text: str) -> None:
+        """Tell the session what its ``input()`` waits for, as :attr:`Missed.question` told it."""
+        self._connection.answer(text)
+
+    def sessions(self, *, memory: bool = False) -> tuple[SessionInfo, ...]:
+        """List the sessions on the server that belong to this client's key.
+
+        Args:
+            memory: Whether to find out how much memory they use.
+        """
+        return self._connection.sessions(memory)
 
     def kernels(self) -> tuple[KernelInfo, ...]:
         """List the kernelspecs of the host."""

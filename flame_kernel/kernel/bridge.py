@@ -209,6 +209,12 @@ class Bridge:
         elif isinstance(fate, messages.Died):
             self._abandon(SessionDied(fate.cause))
             self._finish(Exit.SESSION_DIED)
+        elif isinstance(fate, messages.Detached):
+            gone = SessionError(
+                f"another client detached this notebook from session {name!r}; a cell attaches it again"
+            )
+            self._door.close()
+            self.on_ended(gone)
         else:
             self._abandon(SessionError(f"session {name!r} was closed by another client, or its server was stopped"))
             self._finish(Exit.DONE)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from flame_kernel.buffers import Buffer
 from flame_kernel.client.connecting import Connector
-from flame_kernel.client.session import SessionClient, SessionEvents
+from flame_kernel.client.session import SessionClient, SessionEvents, Wanted
 from flame_kernel.client.target import Target
 from flame_kernel.errors import FlameError, SessionError
 from flame_kernel.kernel.answers import Answers
@@ -194,7 +194,7 @@ class Door:
             self._let_in(client)
 
     async def _enter(self, goal: Goal) -> SessionClient:
-        _, client = await self._connector.open(goal.target, self._events, goal.session, goal.kernel)
+        _, client = await self._connector.open(goal.target, self._events, Wanted(goal.session, goal.kernel))
         if client.welcome is not None and client.welcome.state == SessionState.DEAD.value:
             try:
                 await client.restart()

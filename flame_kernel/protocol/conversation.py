@@ -79,6 +79,11 @@ class Conversation:
         """How many messages the other end has not acknowledged."""
         return len(self._outbox)
 
+    @property
+    def unacknowledged(self) -> list[Sequence[Buffer]]:
+        """What was said and is not known to have arrived, the oldest first."""
+        return self._outbox.kept
+
     def push(self, parts: Sequence[Buffer]) -> int:
         """Say something; it's kept until the other end has it.
 

@@ -105,6 +105,11 @@ class Outbox:
         """The number of the newest message, 0 before the first."""
         return self._first + len(self._kept) - 1
 
+    @property
+    def kept(self) -> list[Sequence[Buffer]]:
+        """The messages that are kept, the oldest first."""
+        return [parts for parts, _ in self._kept]
+
     def push(self, parts: Sequence[Buffer]) -> int:
         """Take a message.
 

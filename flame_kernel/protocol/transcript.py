@@ -165,6 +165,11 @@ class Transcript:
         """How many outputs there are."""
         return sum(entry.kind in OUTPUTS or entry.kind == "update_display_data" for entry in self._entries)
 
+    @property
+    def messages_kept(self) -> int:
+        """How many messages stand for all that were taken."""
+        return len(self._entries)
+
     def take(self, envelope: Envelope) -> None:
         """Take a message of iopub.
 

@@ -26,6 +26,7 @@ class Attachment:
         self.client = client
         self._conversation = Conversation(limit_bytes)
         self._send: SendFrames | None = None
+        self.on_away: Callable[[Attachment], None] | None = None  # told when it loses its connection
 
     @property
     def connected(self) -> bool:
@@ -55,7 +56,11 @@ class Attachment:
             send: What sent frames over that connection.
         """
         if self._send is send:
-            self._send = None
+            self._lose()
+
+    def unacknowledged(self) -> list[Sequence[Buffer]]:
+        """Return what was sent and is not known to have arrived."""
+        return self._conversation.unacknowledged
 
     def deliver(self, parts: Sequence[Buffer]) -> None:
         """Send the client a message; it's kept until the client has it."""
@@ -82,7 +87,7 @@ class Attachment:
         if isinstance(event, Hole):
             if self._send is not None:
                 self._send(encode(Kind.RESET))
-            self._send = None
+            self._lose()
             return None
         if packet.kind is Kind.PING and self._send is not None:
             self._send(self._conversation.greeting(Kind.PONG, []))
@@ -94,5 +99,10 @@ class Attachment:
             return
         for frames in self._conversation.outgoing():
             if not self._send(frames):
-                self._send = None
+                self._lose()
                 return
+
+    def _lose(self) -> None:
+        self._send = None
+        if self.on_away is not None:
+            self.on_away(self)

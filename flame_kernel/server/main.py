@@ -24,6 +24,7 @@ from flame_kernel.server.config import ServerConfig
 from flame_kernel.server.doorkeeper import Doorkeeper
 from flame_kernel.server.gate import Gate
 from flame_kernel.server.lease import Leases
+from flame_kernel.server.listing import Lister
 from flame_kernel.server.registry import Registry
 from flame_kernel.server.requests import Requests
 from flame_kernel.transport.listener import ZmqListener, server_socket
@@ -105,9 +106,10 @@ async def serve(
             loop.call_later(_IDLE_S, stop_if_idle)
 
     registry = Registry(config, context, environ, on_idle)
-    requests = Requests(registry)
-    doorkeeper = Doorkeeper(admission, authorized, invites, host, time.time)
     gates: list[Gate] = []
+    leases = Leases(registry, gates, config.limits, loop.time)
+    requests = Requests(registry, Lister(host, leases.ends_in))
+    doorkeeper = Doorkeeper(admission, authorized, invites, host, time.time)
     listeners: list[ZmqListener] = []
     try:
         bound, port = _bind(context, config, keys)
@@ -116,7 +118,6 @@ async def serve(
             gate.listener = ZmqListener(zmq_socket, gate)
             gates.append(gate)
             listeners.append(gate.listener)
-        leases = Leases(registry, gates, config.limits, loop.time)
         on_ready(Listening(config.host, port, config.socket, keys))
         if config.until_idle:
             loop.call_later(_UNUSED_S, stop_if_idle)

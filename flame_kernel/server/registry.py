@@ -9,13 +9,14 @@ from pathlib import Path
 
 import zmq
 
-from flame_kernel.errors import LimitExceeded
-from flame_kernel.protocol.messages import Hello, SessionInfo
-from flame_kernel.protocol.session import SessionState
+from flame_kernel.errors import LimitExceeded, SessionError, UnknownSession
+from flame_kernel.protocol.messages import Hello
 from flame_kernel.security.folders import private as private_folder
 from flame_kernel.server.config import ServerConfig
 from flame_kernel.server.process import KernelProcess
 from flame_kernel.server.session import Session, SessionKey
+
+_LONGEST_NAME = 100
 
 
 class Registry:
@@ -41,6 +42,8 @@ class Registry:
         self._on_idle = on_idle
         self._sessions: dict[SessionKey, Session] = {}
         self._starting: dict[SessionKey, asyncio.Task[Session]] = {}
+        # Where a client that did not hear of a new name finds its session: lanes go by names.
+        self._former: dict[SessionKey, Session] = {}
 
     async def obtain(self, owner: str, hello: Hello) -> tuple[Session, bool]:
         """Find a session, or start it.
@@ -55,6 +58,7 @@ class Registry:
 
         Raises:
             UnknownKernel: The host has no such kernelspec.
+            UnknownSession: There is none of that name, and the client does not want to start one.
             KernelStartFailed: The kernel did not come up.
             LimitExceeded: There are as many sessions as the server allows.
         """
@@ -66,6 +70,8 @@ class Registry:
         task = self._starting.get(key)
         if task is not None:
             return await asyncio.shield(task), False
+        if hello.existing:
+            raise self.unknown(owner, hello.session)
         if len(self._sessions) + len(self._starting) >= self._config.limits.sessions:
             raise LimitExceeded(
                 f"this server runs {self._config.limits.sessions} sessions already, which is its limit "
@@ -77,23 +83,49 @@ class Registry:
         return await asyncio.shield(task), True
 
     def find(self, owner: str, name: str) -> Session | None:
-        """Return a running session, ``None`` when there's none of that name."""
-        return self._sessions.get(SessionKey(owner, name))
+        """Return a running session by its name, or by one that it had before; ``None`` when there's none."""
+        key = SessionKey(owner, name)
+        return self._sessions.get(key) or self._former.get(key)
 
-    def listing(self, owner: str) -> tuple[SessionInfo, ...]:
-        """Return what a listing shows of a key's sessions."""
-        return tuple(
-            SessionInfo(
-                name=key.name,
-                kernel=session.process.kernel,
-                state=session.state.value,
-                pid=session.process.pid if session.state is not SessionState.DEAD else 0,
-                started=session.started,
-                clients=sum(attachment.connected for attachment in session.attachments.values()),
-            )
-            for key, session in self._sessions.items()
-            if key.owner == owner
-        )
+    def find_by_conversation(self, owner: str, name: str, conversation: str) -> Session | None:
+        """Return the session that a client comes back to, ``None`` when it's not there any more.
+
+        Args:
+            owner: Whose.
+            name: The session's name, as the client knows it.
+            conversation: The client's conversation with it, which tells one session from another of the same name.
+        """
+        session = self.find(owner, name)
+        if session is not None and conversation in session.attachments:
+            return session
+        session = self._former.get(SessionKey(owner, name))
+        return session if session is not None and conversation in session.attachments else None
+
+    def unknown(self, owner: str, name: str) -> UnknownSession:
+        """Return the error that says that there is no such session."""
+        known = ", ".join(repr(session.key.name) for session in self.of(owner)) or "none"
+        return UnknownSession(f"there is no session {name!r} that belongs to this key; there are: {known}")
+
+    def rename(self, session: Session, name: str) -> None:
+        """Give a session another name.
+
+        Raises:
+            SessionError: There is one of that name already, or it's no name.
+        """
+        key = SessionKey(session.key.owner, name)
+        if not (name.strip() and name.isprintable() and len(name) <= _LONGEST_NAME):
+            raise SessionError(f"{name!r} is no name for a session; take one of up to {_LONGEST_NAME} characters")
+        if (key in self._sessions and self._sessions[key] is not session) or key in self._starting:
+            raise SessionError(f"there is a session {name!r} already; end it, or take another name")
+        del self._sessions[session.key]
+        self._former[session.key] = session
+        self._former.pop(key, None)
+        self._sessions[key] = session
+        session.rename(name)
+
+    def of(self, owner: str) -> list[Session]:
+        """Return the sessions that belong to a key."""
+        return [session for key, session in self._sessions.items() if key.owner == owner]
 
     @property
     def idle(self) -> bool:
@@ -103,14 +135,6 @@ class Registry:
     def all(self) -> list[Session]:
         """Return all sessions."""
         return list(self._sessions.values())
-
-    def lonely(self) -> list[Session]:
-        """Return the private sessions that no client is connected to."""
-        return [
-            session
-            for session in self._sessions.values()
-            if session.private and not any(attachment.connected for attachment in session.attachments.values())
-        ]
 
     async def close(self) -> None:
         """End all sessions."""
@@ -125,11 +149,15 @@ class Registry:
         there = Path(hello.folder) if hello.folder and not key.owner else None
         cwd = there if there is not None and there.is_dir() else Path.home()
         process = KernelProcess(hello.kernel or self._config.kernel, folder, self._environ, cwd)
-        session = Session(key, not hello.session, process, time.time(), self._config.limits.start_s, self._forget)
+        limits = self._config.limits
+        session = Session(
+            key, not hello.session, process, time.time(), limits.start_s, self._forget, limits.missed_bytes
+        )
         await session.start(self._context)
         self._sessions[key] = session
         return session
 
     def _forget(self, session: Session) -> None:
+        self._former = {key: other for key, other in self._former.items() if other is not session}
         if self._sessions.pop(session.key, None) is not None and not self._sessions:
             self._on_idle()

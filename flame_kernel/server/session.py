@@ -15,9 +15,11 @@ from flame_kernel.protocol import messages
 from flame_kernel.protocol.jupyter import Channel, Envelope, from_link, to_link
 from flame_kernel.protocol.link import Machine
 from flame_kernel.protocol.session import SESSION, SessionEvent, SessionState
+from flame_kernel.server import memory
 from flame_kernel.server.attachment import Attachment
 from flame_kernel.server.boot import Boot, KernelFacts
 from flame_kernel.server.process import KernelProcess
+from flame_kernel.server.unseen import Unseen
 from flame_kernel.transport.channels import ConnectionInfo, KernelChannels
 
 log = logging.getLogger(__name__)
@@ -53,6 +55,7 @@ class Session:
         started: When, in seconds since the epoch.
         start_s: How long its kernel may take to come up, in seconds.
         on_ended: Called once, when it's over.
+        missed_bytes: How much is kept of what it says while nobody is attached, in bytes.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Session:
         started: float,
         start_s: float,
         on_ended: Callable[[Session], None],
+        missed_bytes: int,
     ) -> None:
         self.key = key
         self.private = private
@@ -70,6 +74,7 @@ class Session:
         self.started = started
         self.facts = KernelFacts(process.language, calls=False)
         self.attachments: dict[str, Attachment] = {}
+        self.unseen = Unseen(self.attachments, missed_bytes)
         self.on_process_change: set[OnProcessChange] = set()
         self._start_s = start_s
         self._on_ended = on_ended
@@ -78,13 +83,19 @@ class Session:
         self._boot: Boot | None = None
         self._held: list[tuple[Channel, Envelope]] = []
         self._watch: asyncio.Task[None] | None = None
-        self._cause = ""
+        self.cause = ""  # how it died
+        self._verdict = ""  # why the server killed it
         self._interrupted = -_AGAIN_S
 
     @property
     def state(self) -> SessionState:
         """Where it stands."""
         return self._machine.state
+
+    @property
+    def lonely(self) -> bool:
+        """Whether no client is connected to it."""
+        return not any(attachment.connected for attachment in self.attachments.values())
 
     async def start(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         """Start the kernel process and wait until it's ready.
@@ -153,6 +164,34 @@ class Session:
         await self.process.close()
         self._on_ended(self)
 
+    def kill(self, verdict: str) -> None:
+        """Kill the process and all that it has started.
+
+        Args:
+            verdict: Why, in words that follow "it died: ".
+        """
+        self._verdict = verdict
+        memory.end_tree(self.process.pid)
+
+    def rename(self, name: str) -> None:
+        """Give it another name, by which it stays; whoever is attached is told."""
+        self.key = SessionKey(self.key.owner, name)
+        self.private = False
+        for attachment in self.attachments.values():
+            attachment.tell(messages.Renamed(name))
+
+    def send_away(self) -> None:
+        """Go on without clients: those that are attached leave, and nothing is kept for them."""
+        self.private = False
+        for attachment in list(self.attachments.values()):
+            attachment.tell(messages.Detached())
+            self.let_go(attachment)
+        self._tell_process_change(SessionError(f"another client detached this one from session {self.key.name!r}"))
+
+    def let_go(self, attachment: Attachment) -> None:
+        """Forget a client that does not come back."""
+        self.attachments.pop(attachment.name, None)
+
     def from_client(self, attachment: Attachment, parts: Sequence[Buffer]) -> None:
         """Pass a client's Jupyter message on to the kernel.
 
@@ -168,6 +207,8 @@ class Session:
         if channel is Channel.IOPUB:
             raise ProtocolError("a client sent a message on iopub, where only kernels speak")
         self._require_life()
+        if channel is Channel.STDIN:
+            self.unseen.answered()
         addressed = Envelope((attachment.name.encode("ascii"), *envelope.identities), envelope.parts)
         if self.state is SessionState.READY and self._channels is not None:
             self._channels.send(channel, addressed)
@@ -176,7 +217,7 @@ class Session:
 
     def _require_life(self) -> None:
         if self.state is SessionState.DEAD:
-            raise SessionDied(f"session {self.key.name!r} died: {self._cause}; restart it to go on")
+            raise SessionDied(f"session {self.key.name!r} died: {self.cause}; restart it to go on")
 
     async def _come_up(self) -> None:
         assert self._channels is not None
@@ -195,6 +236,8 @@ class Session:
             raise KernelStartFailed(f"kernel {self.process.kernel!r} gave no sign of life for {self._start_s:g} s")
         self._boot = None
         self._machine.fire(SessionEvent.UP)
+        self.cause = self._verdict = ""
+        self.unseen.renewed()
         self._watch = asyncio.create_task(self._watch_process())
         held, self._held = self._held, []
         for channel, envelope in held:
@@ -202,11 +245,13 @@ class Session:
 
     async def _watch_process(self) -> None:
         cause = await self.process.ended()
+        cause = self._verdict or cause
         self._die(cause, SessionDied(f"session {self.key.name!r} died: {cause}"))
 
     def _die(self, cause: str, error: FlameError) -> None:
         self._machine.fire(SessionEvent.DIE)
-        self._cause = cause
+        self.cause = cause
+        self.unseen.renewed()
         self._held.clear()
         log.warning("%s", error)
         self._tell_process_change(error)
@@ -230,11 +275,17 @@ class Session:
             if not envelope.identities and envelope.header().msg_type == "iopub_welcome":
                 return  # it tells that the server is heard; a bridge welcomes its own subscribers
             parts = to_link(channel, envelope)
+            seen = False
             for attachment in self.attachments.values():
+                seen = seen or attachment.connected
                 attachment.deliver(parts)
+            self.unseen.heard(envelope, seen)
         elif envelope.identities:
             name, *rest = envelope.identities
-            target = self.attachments.get(name.decode("ascii", "replace"))
+            asker = name.decode("ascii", "replace")
+            target = self.attachments.get(asker)
+            if channel is Channel.STDIN:
+                self.unseen.asked(asker, Envelope((), envelope.parts))
             if target is not None:
                 target.deliver(to_link(channel, Envelope(tuple(rest), envelope.parts)))
 

@@ -22,6 +22,7 @@ from tests.unit.protocol.test_screen import Terminal
 CELLS = ("one", "two")
 PLENTY = 10_000_000
 MODEL = {"_model_module": "@jupyter-widgets/controls", "_model_name": "IntProgressModel"}
+ERROR = {"ename": "E", "evalue": "", "traceback": []}
 
 
 def message(kind: str, content: dict[str, Any], cell: str = "one", buffers: tuple[bytes, ...] = ()) -> Envelope:

@@ -1,0 +1,165 @@
+"""What a session said while nobody was attached, what it waits to be told, and whether it is busy.
+
+While a client is attached its messages pass by unread, but for the two that say that a cell begins and ends.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from flame_kernel.buffers import Buffer
+from flame_kernel.errors import ProtocolError
+from flame_kernel.protocol import messages
+from flame_kernel.protocol.jupyter import DELIMITER, Channel, Envelope, from_link, to_link
+from flame_kernel.protocol.transcript import Transcript
+from flame_kernel.server.attachment import Attachment
+
+log = logging.getLogger(__name__)
+
+_KEPT = frozenset({Channel.IOPUB.value, messages.MISSED})
+
+
+class Unseen:
+    """Keeps for the next client what none has seen.
+
+    Args:
+        attachments: The session's conversations with its clients, by name.
+        limit_bytes: How much of its outputs is kept, in bytes; beyond it the oldest go.
+    """
+
+    def __init__(self, attachments: Mapping[str, Attachment], limit_bytes: int) -> None:
+        self._attachments = attachments
+        self._transcript = Transcript(limit_bytes)
+        self._witnesses: set[str] = set()  # clients that are away, for whom all of the transcript is kept anyway
+        self._running: dict[str, None] = {}  # the ids of cells, in order
+        self._question: Envelope | None = None
+        self._asker = ""
+        self._followers: set[str] = set()
+
+    @property
+    def count(self) -> int:
+        """How many outputs nobody has seen."""
+        return len(self._transcript)
+
+    @property
+    def activity(self) -> str:
+        """What the session's main thread does."""
+        if self._question is not None:
+            return "waiting for input"
+        return "busy" if self._running else "idle"
+
+    def heard(self, envelope: Envelope, seen: bool) -> None:
+        """Take what the session says on iopub.
+
+        Args:
+            envelope: The message.
+            seen: Whether a client that is attached has got it.
+        """
+        # The topic of a status message ends so in every kernel that gives topics at all.
+        is_status = envelope.identities and envelope.identities[-1].endswith(b"status")
+        if seen and not is_status:
+            return
+        with _told():
+            if is_status:
+                self._on_status(envelope)
+            if not seen:
+                self._keep(envelope)
+
+    def asked(self, asker: str, envelope: Envelope) -> None:
+        """Take an input request.
+
+        Args:
+            asker: The name of the conversation whose cell asks.
+            envelope: The request, without that name.
+        """
+        self._question, self._asker = envelope, asker
+        if not self._is_here(asker):
+            for name in self._followers:
+                if self._is_here(name):
+                    self._attachments[name].deliver(to_link(Channel.STDIN, envelope))
+
+    def answered(self) -> None:
+        """Note that somebody has told the session what it waits for."""
+        self._question = None
+
+    def renewed(self) -> None:
+        """Note that another process takes the session's place: it runs nothing, and waits for nothing."""
+        self._question = None
+        self._running.clear()
+
+    def went_away(self, attachment: Attachment) -> None:
+        """Note that a client's connection is gone: what it has not acknowledged may be seen by nobody."""
+        self._followers.discard(attachment.name)
+        if any(other.connected for other in self._attachments.values()):
+            return
+        for parts in attachment.unacknowledged():
+            if parts and bytes(parts[0]) in _KEPT:
+                with _told():
+                    self._keep(_unwrapped(parts))
+
+    def came_back(self, attachment: Attachment) -> None:
+        """Note that a client is there again, and gets all that was kept for it."""
+        if attachment.name in self._witnesses:
+            self._transcript.clear()
+
+    def hand_over(self, attachment: Attachment, asked: messages.AskMissed) -> messages.Done:
+        """Send a client what nobody has seen, and what the session waits to be told.
+
+        Args:
+            attachment: The client's conversation.
+            asked: What it asks for.
+
+        Returns:
+            The answer that follows.
+        """
+        done = messages.Done(
+            asked.id,
+            running=tuple(self._running),
+            dropped_outputs=self._transcript.dropped_outputs,
+            dropped_lines=self._transcript.dropped_lines,
+        )
+        missed = self._transcript.messages()
+        if not asked.keep:
+            self._transcript.clear()
+            self._followers.add(attachment.name)
+        for envelope in missed:
+            attachment.deliver([messages.MISSED, *envelope.identities, DELIMITER, *envelope.parts])
+        if self._question is not None and not asked.keep and not self._is_here(self._asker):
+            attachment.deliver(to_link(Channel.STDIN, self._question))
+        return done
+
+    def _keep(self, envelope: Envelope) -> None:
+        if not self._transcript.messages_kept:
+            self._witnesses = {name for name, other in self._attachments.items() if not other.connected}
+        self._transcript.take(envelope)
+
+    def _is_here(self, name: str) -> bool:
+        attachment = self._attachments.get(name)
+        return attachment is not None and attachment.connected
+
+    def _on_status(self, envelope: Envelope) -> None:
+        parent = envelope.parent()
+        if parent is None or parent.msg_type != "execute_request":
+            return
+        if envelope.content().get("execution_state") == "busy":
+            self._running[parent.msg_id] = None
+            return
+        self._running.pop(parent.msg_id, None)
+        asking = None if self._question is None else self._question.parent()
+        if asking is not None and asking.msg_id == parent.msg_id:
+            self._question = None
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except ProtocolError as error:
+        log.warning("what a session said can't be kept: %s", error)
+
+
+def _unwrapped(parts: Sequence[Buffer]) -> Envelope:
+    _, envelope = from_link([Channel.IOPUB.value, *parts[1:]])
+    return envelope
