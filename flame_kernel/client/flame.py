@@ -9,10 +9,11 @@ from typing import Any
 from flame_kernel.client import display as displays
 from flame_kernel.client.cells import CellResult
 from flame_kernel.client.connection import Connection
+from flame_kernel.client.listing import Sessions
 from flame_kernel.client.missed import Missed
 from flame_kernel.client.proxies import RemoteObject
 from flame_kernel.protocol.calls import Operation
-from flame_kernel.protocol.messages import KernelInfo, SessionInfo
+from flame_kernel.protocol.messages import KernelInfo
 
 
 class RemoteSession:
@@ -243,17 +244,22 @@ class Flame:
         """Tell the session what its ``input()`` waits for, as :attr:`Missed.question` told it."""
         self._connection.answer(text)
 
-    def sessions(self, *, memory: bool = False) -> tuple[SessionInfo, ...]:
+    def sessions(self, *, memory: bool = False) -> Sessions:
         """List the sessions on the server that belong to this client's key.
 
         Args:
             memory: Whether to find out how much memory they use.
         """
-        return self._connection.sessions(memory)
+        return Sessions(self._connection.sessions(memory))
 
     def kernels(self) -> tuple[KernelInfo, ...]:
         """List the kernelspecs of the host."""
         return self._connection.kernels()
+
+    @property
+    def unseen(self) -> int:
+        """How many outputs of the session nobody had seen when this client attached; :meth:`missed` shows them."""
+        return self._connection.welcome.unseen
 
     @property
     def closed(self) -> bool:

@@ -13,12 +13,13 @@ from flame_kernel.client.background import BackgroundLoop
 from flame_kernel.client.connecting import Connector
 from flame_kernel.client.connection import Connection
 from flame_kernel.client.flame import Flame
+from flame_kernel.client.listing import Sessions
 from flame_kernel.client.session import Fate, SessionClient, Wanted
 from flame_kernel.client.target import parse
 from flame_kernel.errors import FlameError, FlameTimeout, LinkLost
 from flame_kernel.protocol import messages
 from flame_kernel.protocol.jupyter import Channel, Envelope
-from flame_kernel.protocol.messages import KernelInfo, SessionInfo
+from flame_kernel.protocol.messages import KernelInfo
 from flame_kernel.transport.interface import Endpoint
 
 T = TypeVar("T")
@@ -61,13 +62,13 @@ class Host:
         """The host's name, as it calls itself."""
         return self._client.welcome.host if self._client.welcome is not None else self._endpoint.name
 
-    def sessions(self, *, memory: bool = False) -> tuple[SessionInfo, ...]:
+    def sessions(self, *, memory: bool = False) -> Sessions:
         """List the sessions that belong to this client's key.
 
         Args:
             memory: Whether to find out how much memory they use.
         """
-        return self._ask(self._client.sessions(memory))
+        return Sessions(self._ask(self._client.sessions(memory)))
 
     def kernels(self) -> tuple[KernelInfo, ...]:
         """List the host's kernelspecs."""

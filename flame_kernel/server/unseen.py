@@ -33,7 +33,7 @@ class Unseen:
         self._attachments = attachments
         self._transcript = Transcript(limit_bytes)
         self._witnesses: set[str] = set()  # clients that are away, for whom all of the transcript is kept anyway
-        self._running: dict[str, None] = {}  # the ids of cells, in order
+        self._running: dict[str, Envelope | None] = {}  # the ids of cells, in order, and what was typed
         self._question: Envelope | None = None
         self._asker = ""
         self._followers: set[str] = set()
@@ -57,13 +57,14 @@ class Unseen:
             envelope: The message.
             seen: Whether a client that is attached has got it.
         """
-        # The topic of a status message ends so in every kernel that gives topics at all.
-        is_status = envelope.identities and envelope.identities[-1].endswith(b"status")
-        if seen and not is_status:
+        # The topics of these two end so in every kernel that gives topics at all.
+        topic = envelope.identities[-1] if envelope.identities else b""
+        mark = topic.endswith((b"status", b"execute_input"))
+        if seen and not mark:
             return
         with _told():
-            if is_status:
-                self._on_status(envelope)
+            if mark:
+                self._on_mark(envelope)
             if not seen:
                 self._keep(envelope)
 
@@ -133,15 +134,21 @@ class Unseen:
     def _keep(self, envelope: Envelope) -> None:
         if not self._transcript.messages_kept:
             self._witnesses = {name for name, other in self._attachments.items() if not other.connected}
+            for typed in self._running.values():
+                if typed is not None:
+                    self._transcript.take(typed)  # the heading of what is about to come
         self._transcript.take(envelope)
 
     def _is_here(self, name: str) -> bool:
         attachment = self._attachments.get(name)
         return attachment is not None and attachment.connected
 
-    def _on_status(self, envelope: Envelope) -> None:
+    def _on_mark(self, envelope: Envelope) -> None:
         parent = envelope.parent()
         if parent is None or parent.msg_type != "execute_request":
+            return
+        if envelope.header().msg_type == "execute_input":
+            self._running[parent.msg_id] = envelope
             return
         if envelope.content().get("execution_state") == "busy":
             self._running[parent.msg_id] = None
