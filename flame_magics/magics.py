@@ -102,9 +102,8 @@ class FlameMagics(Magics):
     def flame_sessions(self, line: str) -> Any:
         """List a server's sessions: what they do, who is attached, what nobody has seen."""
         arguments = parse_argstring(self.flame_sessions, line)
-        with _short_errors():
-            with Host(arguments.target or self._target) as host:
-                return host.sessions(memory=True)
+        with _short_errors(), Host(arguments.target or self._target) as host:
+            return host.sessions(memory=True)
 
     @magic_arguments()
     @argument("session", help="the session's name")
