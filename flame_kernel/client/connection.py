@@ -58,7 +58,7 @@ class Connection:
         self._overheard: Overheard | None = None
         self._streams = Terminal()
         self._over: FlameError | None = None
-        self._lanes = Lanes(lambda: Lane(self._context, self.endpoint, self.welcome.session, plain))
+        self._lanes = Lanes(self._lane)
         self._loop = BackgroundLoop("flame-link")
         connector = Connector(self._context, environ, timeout)
         try:
@@ -70,6 +70,9 @@ class Connection:
         self.endpoint: Endpoint = opened[0]
         self._client: SessionClient = opened[1]
         self._pid = os.getpid()
+
+    def _lane(self) -> Lane:
+        return Lane(self._context, self.endpoint, self.welcome.session, self._plain, self._client.conversation)
 
     @property
     def welcome(self) -> messages.Welcome:

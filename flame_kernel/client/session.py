@@ -141,6 +141,11 @@ class SessionClient:
         self._require_link().send(to_link(channel, envelope))
 
     @property
+    def conversation(self) -> str:
+        """The name of this client's conversation with the session."""
+        return self._hello.attachment
+
+    @property
     def server(self) -> str:
         """What to call the server."""
         return self._endpoint.name

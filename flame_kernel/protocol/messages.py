@@ -32,6 +32,7 @@ class Hello(msgspec.Struct, frozen=True, omit_defaults=True):
         lane: ``session`` (Jupyter traffic and requests about the session), ``server`` (requests about any session,
             without being attached to one), ``calls`` or ``enrol``.
         attachment: The name it chose for its conversation with the session, 32 hex digits; the same after each cut.
+            On a calls lane that of the client's conversation on the session lane, if it has one.
         session: The session's name; empty for a private one, which ends with the attachment.
         kernel: The kernelspec for a session that has to be started; empty for the server's default.
         client: What to call the client in listings, such as ``ada@laptop``.

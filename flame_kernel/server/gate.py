@@ -183,7 +183,7 @@ class Gate:
         owner = peer.caller.owner
         _require_name(hello)
         if hello.resumed:
-            session = self._registry.find_by_conversation(owner, hello.session, hello.attachment)
+            session = self._registry.find_by_conversation(owner, hello.attachment)
             created = False
             if session is None:
                 raise UnknownSession(
@@ -214,9 +214,12 @@ class Gate:
         attachment.connect(peer.send, received, messages.Welcome(packets.VERSION, self._host))
 
     async def _relay(self, name: bytes, peer: Peer, hello: messages.Hello) -> None:
-        session = self._registry.find(peer.caller.owner, hello.session)
+        owner = peer.caller.owner
+        # Where a lane says which client of the session it belongs to: the session may have another name by now.
+        session = self._registry.find_by_conversation(owner, hello.attachment)
+        session = session or self._registry.find(owner, hello.session)
         if session is None:
-            raise self._registry.unknown(peer.caller.owner, hello.session)
+            raise self._registry.unknown(owner, hello.session)
         if session.state is SessionState.DEAD:
             raise SessionDied(f"session {session.key.name!r} on {self._host} is dead; restart it to go on")
         if not session.facts.calls:

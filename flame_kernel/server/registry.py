@@ -11,6 +11,7 @@ import zmq
 
 from flame_kernel.errors import LimitExceeded, SessionError, UnknownSession
 from flame_kernel.protocol.messages import Hello
+from flame_kernel.protocol.session import SessionState
 from flame_kernel.security.folders import private as private_folder
 from flame_kernel.server.config import ServerConfig
 from flame_kernel.server.process import KernelProcess
@@ -42,8 +43,6 @@ class Registry:
         self._on_idle = on_idle
         self._sessions: dict[SessionKey, Session] = {}
         self._starting: dict[SessionKey, asyncio.Task[Session]] = {}
-        # Where a client that did not hear of a new name finds its session: lanes go by names.
-        self._former: dict[SessionKey, Session] = {}
 
     async def obtain(self, owner: str, hello: Hello) -> tuple[Session, bool]:
         """Find a session, or start it.
@@ -83,23 +82,17 @@ class Registry:
         return await asyncio.shield(task), True
 
     def find(self, owner: str, name: str) -> Session | None:
-        """Return a running session by its name, or by one that it had before; ``None`` when there's none."""
-        key = SessionKey(owner, name)
-        return self._sessions.get(key) or self._former.get(key)
+        """Return a running session, ``None`` when there's none of that name."""
+        return self._sessions.get(SessionKey(owner, name))
 
-    def find_by_conversation(self, owner: str, name: str, conversation: str) -> Session | None:
-        """Return the session that a client comes back to, ``None`` when it's not there any more.
+    def find_by_conversation(self, owner: str, conversation: str) -> Session | None:
+        """Return the session that a client is attached to, whatever it's called by now; ``None`` for none.
 
         Args:
             owner: Whose.
-            name: The session's name, as the client knows it.
-            conversation: The client's conversation with it, which tells one session from another of the same name.
+            conversation: The name of the client's conversation with it.
         """
-        session = self.find(owner, name)
-        if session is not None and conversation in session.attachments:
-            return session
-        session = self._former.get(SessionKey(owner, name))
-        return session if session is not None and conversation in session.attachments else None
+        return next((session for session in self.of(owner) if conversation in session.attachments), None)
 
     def unknown(self, owner: str, name: str) -> UnknownSession:
         """Return the error that says that there is no such session."""
@@ -118,14 +111,16 @@ class Registry:
         if (key in self._sessions and self._sessions[key] is not session) or key in self._starting:
             raise SessionError(f"there is a session {name!r} already; end it, or take another name")
         del self._sessions[session.key]
-        self._former[session.key] = session
-        self._former.pop(key, None)
         self._sessions[key] = session
         session.rename(name)
 
     def of(self, owner: str) -> list[Session]:
-        """Return the sessions that belong to a key."""
-        return [session for key, session in self._sessions.items() if key.owner == owner]
+        """Return the sessions that belong to a key, but for those that are about to be gone."""
+        return [
+            session
+            for key, session in self._sessions.items()
+            if key.owner == owner and session.state is not SessionState.ENDED
+        ]
 
     @property
     def idle(self) -> bool:
@@ -158,6 +153,5 @@ class Registry:
         return session
 
     def _forget(self, session: Session) -> None:
-        self._former = {key: other for key, other in self._former.items() if other is not session}
         if self._sessions.pop(session.key, None) is not None and not self._sessions:
             self._on_idle()

@@ -89,9 +89,8 @@ class FakeRegistry:
     def find(self, owner: str, name: str) -> FakeSession | None:
         return self.sessions.get(SessionKey(owner, name))
 
-    def find_by_conversation(self, owner: str, name: str, conversation: str) -> FakeSession | None:
-        session = self.find(owner, name)
-        return session if session is not None and conversation in session.attachments else None
+    def find_by_conversation(self, owner: str, conversation: str) -> FakeSession | None:
+        return next((session for session in self.of(owner) if conversation in session.attachments), None)
 
     def unknown(self, owner: str, name: str) -> UnknownSession:
         return UnknownSession(f"there is no session {name!r}")
