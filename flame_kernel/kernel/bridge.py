@@ -21,7 +21,7 @@ from flame_kernel.client.connecting import Connector
 from flame_kernel.client.session import Fate
 from flame_kernel.client.target import parse
 from flame_kernel.errors import FlameError, ProtocolError, SessionDied, SessionError
-from flame_kernel.kernel import moves
+from flame_kernel.kernel import attach, moves
 from flame_kernel.kernel.answers import Answers
 from flame_kernel.kernel.door import Door, Goal
 from flame_kernel.kernel.notice import LinkNotice
@@ -37,6 +37,9 @@ _SHUTDOWN_S = 4.0
 
 # While the link is down an interrupt waits for it, but the frontend does not wait for its reply.
 _INTERRUPT_S = 2.0
+
+# How long a session may take to start that a cell wants to attach to.
+_START_S = 60.0
 
 
 class Exit(enum.IntEnum):
@@ -86,6 +89,8 @@ class Bridge:
         self._door = Door(connector, self, self._answers, settings.goal)
         self._notice = LinkNotice(self._answers)
         self._last_cell: Buffer = b"{}"
+        self._attach: attach.Attach | None = None
+        self._offered_to = ""
         self._shutting_down = False
         self._moving = False
         self._held: list[Envelope] = []
@@ -134,7 +139,12 @@ class Bridge:
 
     def _execute(self, envelope: Envelope) -> None:
         # Most cells are not looked into: what is no magic of ours need not be decoded.
-        if b"%flame_connect" in bytes(envelope.parts[3]):
+        content = bytes(envelope.parts[3])
+        if b"%flame_attach" in content and attach.is_attach(envelope.content().get("code", "")):
+            self._spawn(self._show_missed(envelope))
+            return
+        self._offer(envelope)
+        if b"%flame_connect" in content:
             try:
                 move = moves.read(envelope.content().get("code", ""))
             except FlameError as error:
@@ -146,7 +156,30 @@ class Bridge:
                 return
         self._door.ask(Channel.SHELL, envelope)
 
+    def _offer(self, cell: Envelope) -> None:
+        """Tell below the first cell that something was missed, once for each time that the session is entered."""
+        session = self._door.session
+        if session is None or session.welcome is None or session.conversation == self._offered_to:
+            return
+        if session.welcome.unseen:
+            if cell.content().get("silent"):
+                return
+            self._answers.stream(attach.offer(session.welcome.unseen), cell.parts[0])
+        self._offered_to = session.conversation
+
+    async def _show_missed(self, request: Envelope) -> None:
+        self._attach = attached = attach.Attach(self._answers, self._notebook.send, request)
+        try:
+            with self._answers.executing(request):
+                await self._door.settled(_START_S)
+                await attached.run(self._door.session)
+        finally:
+            if self._attach is attached:
+                self._attach = None
+
     async def _move(self, request: Envelope, move: moves.Move) -> None:
+        if self._attach is not None:
+            self._attach.stop()
         try:
             # As in any kernel the cells before this one end first, and those after it wait.
             await self._door.finished()
@@ -197,7 +230,10 @@ class Bridge:
         self._door.heard(channel, envelope)
         if channel is not Channel.IOPUB and envelope.header().msg_type == "kernel_info_reply":
             envelope = self._with_banner(envelope)
-        self._notebook.send(channel, envelope)
+        if self._attach is not None:
+            self._attach.heard(channel, envelope)
+        if channel is Channel.IOPUB or envelope.identities:  # else it's a question whose asker is gone
+            self._notebook.send(channel, envelope)
 
     def on_fate(self, fate: Fate) -> None:
         """Something befell the session."""
@@ -237,6 +273,8 @@ class Bridge:
         self._abandon(error)
 
     def _abandon(self, error: FlameError) -> None:
+        if self._attach is not None:
+            self._attach.stop()
         self._door.abandon(error, self._last_cell)
 
     def _with_banner(self, reply: Envelope) -> Envelope:
