@@ -1,4 +1,4 @@
-"""The ``flame`` command and ``flame-server``. Errors are one line, and all work is done by what is below."""
+"""Commands of the host that serves: ``flame serve``, which is ``flame-server``, and ``flame invite``."""
 
 from __future__ import annotations
 
@@ -16,40 +16,13 @@ from typing import Any
 
 import click
 
-from flame_kernel import __version__
-from flame_kernel.errors import FlameError
-
-_HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
+from flame_kernel.cli.style import HELP, errors_in_one_line
 
 # How long an invite is good for unless told otherwise, in seconds.
 _INVITE_LIFETIME_S = 3600.0
 
 
-class _OneLine(click.Group):
-    """Shows our errors as one line instead of a traceback."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        with _errors_in_one_line():
-            return super().invoke(ctx)
-
-
-class _errors_in_one_line:  # used as a verb
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, kind: object, error: BaseException | None, tb: object) -> None:
-        if isinstance(error, FlameError):
-            click.echo(f"flame: {error}", err=True)
-            sys.exit(1)
-
-
-@click.group(cls=_OneLine, context_settings=_HELP)
-@click.version_option(__version__, prog_name="remote-flame")
-def main() -> None:
-    """Work on another machine from a notebook."""
-
-
-@main.command()
+@click.command(context_settings=HELP)
 @click.option("-H", "--host", help="Address to listen at; 127.0.0.1 unless told.")
 @click.option("-p", "--port", type=click.IntRange(0, 65535), help="TCP port; 9999 unless told, 0 picks a free one.")
 @click.option("-u", "--unixsocket", type=click.Path(path_type=Path), help="Listen at this unix socket instead of TCP.")
@@ -93,7 +66,7 @@ def serve(
     sys.exit(_serve(config, _quietly if quiet else lambda listening: _announce(config, listening)))
 
 
-@main.command()
+@click.command()
 @click.option("-H", "--host", help="The address that clients will use; this host's name unless told.")
 @click.option("-p", "--port", type=click.IntRange(1, 65535), help="The port that clients will use.")
 @click.option("--minutes", default=60.0, show_default=True, help="How long it is good for.")
@@ -109,47 +82,10 @@ def invite(host: str | None, port: int | None, minutes: float) -> None:
     click.echo(_fresh_invite(config, where, port or config.port or 0, keys.public, minutes * 60))
 
 
-@main.command()
-@click.option("--host", default="", help="The server: host:port, or an invite; FLAME_HOST or this machine unless told.")
-@click.option("--kernel", default="", help="The kernelspec to run there; the server's default unless told.")
-@click.option("--name", default="", help="The kernelspec's name; made from the host unless told.")
-@click.option("--display-name", default="", help="What Jupyter's launcher calls it.")
-@click.option("--detach", is_flag=True, help="'Shut down' leaves the session running.")
-@click.option("--sys-prefix", is_flag=True, help="Install into this Python's environment instead of for this user.")
-def install(host: str, kernel: str, name: str, display_name: str, detach: bool, sys_prefix: bool) -> None:
-    """Put a "Remote Flame" for one host into Jupyter's launcher."""
-    from flame_kernel.client.connect import pair
-    from flame_kernel.kernel.install import Choice
-    from flame_kernel.kernel.install import install as write
-
-    choice = Choice(pair(host) if host else "", kernel, detach)
-    done = write(choice, name, display_name, sys.prefix if sys_prefix else None)
-    click.echo(f"{done.display_name}: kernelspec {done.name} in {done.folder}")
-
-
-@main.command()
-@click.argument("host", required=False)
-def kernels(host: str | None) -> None:
-    """List the kernels of HOST; without it, the Remote Flame kernelspecs on this machine."""
-    from flame_kernel import connect
-    from flame_kernel.kernel.install import installed
-
-    if host is None:
-        for spec in installed():
-            click.echo(f"{spec.name}  {spec.display_name}  {spec.host or 'FLAME_HOST or this machine'}")
-        return
-    with connect(host) as flame:
-        for kernel in flame.kernels():
-            click.echo(f"{kernel.name}  {kernel.display_name}  {kernel.language}")
-
-
 def serve_main() -> None:
     """Run ``flame-server``, which is ``flame serve``."""
-    with _errors_in_one_line():
+    with errors_in_one_line():
         serve.main(prog_name="flame-server")
-
-
-serve.context_settings = _HELP
 
 
 def _serve(config: Any, on_ready: Callable[[Any], None]) -> int:
@@ -162,7 +98,7 @@ def _serve(config: Any, on_ready: Callable[[Any], None]) -> int:
             loop.add_signal_handler(number, stop.set)
         await run(config, os.environ, stop, on_ready)
 
-    with _errors_in_one_line():
+    with errors_in_one_line():
         asyncio.run(until_stopped())
     return 0
 
