@@ -14,7 +14,7 @@ from flame_kernel.client.connecting import Connector
 from flame_kernel.client.display import Display, Terminal
 from flame_kernel.client.failures import from_answer, marked
 from flame_kernel.client.lane import Lane, Lanes
-from flame_kernel.client.session import Fate, SessionClient
+from flame_kernel.client.session import Fate, SessionClient, resumed
 from flame_kernel.client.target import Target
 from flame_kernel.errors import FlameError, LinkLost, RemoteError, SessionDied, SessionError, SessionRestarted
 from flame_kernel.protocol import messages
@@ -173,6 +173,8 @@ class Connection:
         elif isinstance(fate, messages.Restarted):
             self._cells.fail(SessionRestarted(f"the session was restarted while the cell ran ({self.where})"))
             self._lanes.renew()
+        elif isinstance(fate, messages.Resumed):
+            self._streams.stream("stderr", f"[flame] {resumed(self.where, fate)}\n")
         else:
             self._finish(SessionError(f"the session was closed ({self.where}); connect again"))
 

@@ -23,7 +23,7 @@ from flame_kernel.protocol.replies import ReplyMatcher
 from flame_kernel.transport.dialler import ZmqDialler
 from flame_kernel.transport.interface import Cause, Endpoint
 
-Fate = messages.Died | messages.Restarted | messages.Ended
+Fate = messages.Died | messages.Restarted | messages.Ended | messages.Resumed
 
 
 class SessionEvents(Protocol):
@@ -33,7 +33,7 @@ class SessionEvents(Protocol):
         """The kernel says something."""
 
     def on_fate(self, fate: Fate) -> None:
-        """The kernel process died, was replaced, or was ended on purpose."""
+        """The kernel process died, was replaced or ended on purpose, or the server was started again."""
 
     def on_missing(self, count: int) -> None:
         """So many messages could not be kept while the link was down."""
@@ -224,6 +224,16 @@ class _AttemptFailed(Exception):  # it never leaves this module
     def __init__(self, cause: Cause) -> None:
         super().__init__(cause)
         self.cause = cause
+
+
+def resumed(where: str, fate: messages.Resumed) -> str:
+    """Return in a line what it means that the server was started again.
+
+    Args:
+        where: What to call the place.
+        fate: What the server said of it.
+    """
+    return f"the server was started again at {fate.since}; what {where} said while there was none could not be kept"
 
 
 def own_name() -> str:

@@ -199,7 +199,17 @@ class Ended(msgspec.Struct, frozen=True, tag="ended"):
     """The session was closed on purpose."""
 
 
-Answer = Done | Failed | Died | Restarted | Ended
+class Resumed(msgspec.Struct, frozen=True, tag="resumed"):
+    """The server was started again: what the session said while there was none could not be kept.
+
+    Attributes:
+        since: When it was back, by the clock of its host.
+    """
+
+    since: str
+
+
+Answer = Done | Failed | Died | Restarted | Ended | Resumed
 
 M = TypeVar("M")
 

@@ -13,7 +13,6 @@ from flame_kernel.buffers import Buffer
 from flame_kernel.errors import (
     CallsUnavailable,
     FlameError,
-    LinkLost,
     ProtocolError,
     SessionDied,
     UnknownSession,
@@ -44,7 +43,6 @@ class Gate:
         requests: Carries out what clients ask about sessions.
         context: The ZeroMQ context, for relays.
         host: What to call this host.
-        journal_bytes: How much is kept for a client that is away, in bytes.
         clock: The event loop's time, in seconds.
     """
 
@@ -55,7 +53,6 @@ class Gate:
         requests: Requests,
         context: zmq.Context[zmq.Socket[bytes]],
         host: str,
-        journal_bytes: int,
         clock: Callable[[], float],
     ) -> None:
         self._doorkeeper = doorkeeper
@@ -63,7 +60,6 @@ class Gate:
         self._requests = requests
         self._context = context
         self._host = host
-        self._journal_bytes = journal_bytes
         self._clock = clock
         self._peers: dict[bytes, Peer] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -102,9 +98,9 @@ class Gate:
             self._forget(name, peer)
 
     def close(self) -> None:
-        """Tell every connection that the server ends."""
+        """Let go of every connection; clients dial again until a server is back."""
         for name, peer in list(self._peers.items()):
-            self._refuse(name, peer, LinkLost(f"the server on {self._host} was stopped"))
+            self._forget(name, peer)
         for task in self._tasks:
             task.cancel()
 
@@ -190,8 +186,7 @@ class Gate:
             return
         attachment = session.attachments.get(hello.attachment)
         if attachment is None:
-            attachment = Attachment(hello.attachment, hello.client or peer.caller.name, self._journal_bytes)
-            session.attachments[hello.attachment] = attachment
+            attachment = session.attach(hello.attachment, hello.client or peer.caller.name)
         peer.machine.fire(PeerEvent.ATTACH)
         peer.session, peer.attachment = session, attachment
         attachment.connect(peer.send, received, self._welcome(session, created))
@@ -239,7 +234,7 @@ class Gate:
         )
 
     async def _say_goodbye(self, session: Session, attachment: Attachment) -> None:
-        session.attachments.pop(attachment.name, None)
+        session.detach(attachment.name)
         if session.private and not session.attachments:
             await session.close()
 

@@ -72,4 +72,4 @@ class Leases:
         self._away_since = {key: self._away_since.get(key, now) for key in away}
         for key, since in self._away_since.items():
             if now - since >= self._limits.away_s:
-                del away[key].attachments[key[1]]
+                away[key].detach(key[1])

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import zmq
 
-from flame_kernel.errors import LimitExceeded
+from flame_kernel.errors import FlameError, LimitExceeded
 from flame_kernel.protocol.messages import Hello, SessionInfo
 from flame_kernel.protocol.session import SessionState
 from flame_kernel.security.folders import private as private_folder
 from flame_kernel.server.config import ServerConfig
+from flame_kernel.server.kernel import Kernel
+from flame_kernel.server.ledger import Ledger, SessionFolder, SessionRecord
+from flame_kernel.server.pool import WarmPool
 from flame_kernel.server.process import KernelProcess
 from flame_kernel.server.session import Session, SessionKey
+
+log = logging.getLogger(__name__)
 
 
 class Registry:
@@ -23,6 +29,7 @@ class Registry:
 
     Args:
         config: The server's configuration.
+        ledger: Where sessions are written down.
         context: The ZeroMQ context for the sessions' channels.
         environ: The environment that kernels start from.
         on_idle: Called when the last session has ended.
@@ -31,16 +38,29 @@ class Registry:
     def __init__(
         self,
         config: ServerConfig,
+        ledger: Ledger,
         context: zmq.Context[zmq.Socket[bytes]],
         environ: Mapping[str, str],
         on_idle: Callable[[], None],
     ) -> None:
         self._config = config
+        self._ledger = ledger
         self._context = context
         self._environ = environ
         self._on_idle = on_idle
         self._sessions: dict[SessionKey, Session] = {}
         self._starting: dict[SessionKey, asyncio.Task[Session]] = {}
+        self._pool = WarmPool(
+            lambda kernelspec: self._kernel(kernelspec, Path.home()), config.kernel, config.limits.warm
+        )
+
+    async def adopt(self) -> None:
+        """Go on with the sessions that an earlier server has left, and begin to keep kernels warm."""
+        for folder in self._ledger.left():
+            record = folder.read()
+            if record is not None:
+                await self._adopt(folder, record)
+        self._pool.refill()
 
     async def obtain(self, owner: str, hello: Hello) -> tuple[Session, bool]:
         """Find a session, or start it.
@@ -113,22 +133,50 @@ class Registry:
         ]
 
     async def close(self) -> None:
-        """End all sessions."""
+        """Let go of all sessions, which stay for the next server; what is still being started ends."""
         for task in self._starting.values():
             task.cancel()
-        await asyncio.gather(*self._starting.values(), return_exceptions=True)
-        await asyncio.gather(*(session.close() for session in list(self._sessions.values())))
+        await asyncio.gather(*self._starting.values(), self._pool.close(), return_exceptions=True)
+        for session in self._sessions.values():
+            session.leave()
 
     async def _start(self, key: SessionKey, hello: Hello) -> Session:
-        folder = private_folder(self._config.folders.runtime)
         # Only a client on this machine, by the unix socket, works in the same folders.
         there = Path(hello.folder) if hello.folder and not key.owner else None
-        cwd = there if there is not None and there.is_dir() else Path.home()
-        process = KernelProcess(hello.kernel or self._config.kernel, folder, self._environ, cwd)
-        session = Session(key, not hello.session, process, time.time(), self._config.limits.start_s, self._forget)
-        await session.start(self._context)
+        folder = there if there is not None and there.is_dir() else Path.home()
+        kernelspec = hello.kernel or self._config.kernel
+        warm = self._pool.take(kernelspec)
+        kernel = warm or self._kernel(kernelspec, folder)
+        session = self._session(key, not hello.session, kernel, time.time())
+        try:
+            await (kernel.start() if warm is None else kernel.move(folder))
+            await session.begin()
+        except BaseException:
+            await session.close()
+            raise
         self._sessions[key] = session
         return session
+
+    async def _adopt(self, folder: SessionFolder, record: SessionRecord) -> None:
+        key = SessionKey(record.owner, record.name)
+        try:
+            kernel = self._kernel(record.kernel, Path(record.folder), folder.path.name)
+            session = self._session(key, record.private, kernel, record.started)
+            await session.resume(record)
+        except (FlameError, OSError) as error:
+            log.warning("session %s, which an earlier server has left, can't be taken over: %s", key.name, error)
+        else:
+            self._sessions[key] = session
+
+    def _kernel(self, kernelspec: str, folder: Path, kernel_id: str | None = None) -> Kernel:
+        runtime = private_folder(self._config.folders.runtime)
+        process = KernelProcess(kernelspec, runtime, self._environ, folder, kernel_id)
+        record = self._ledger.folder(process.kernel_id).record
+        return Kernel(process, self._context, self._config.limits.start_s, record)
+
+    def _session(self, key: SessionKey, private: bool, kernel: Kernel, started: float) -> Session:
+        folder = self._ledger.folder(kernel.process.kernel_id)
+        return Session(key, private, kernel, folder, started, self._config.limits.journal_bytes, self._forget)
 
     def _forget(self, session: Session) -> None:
         if self._sessions.pop(session.key, None) is not None and not self._sessions:

@@ -133,14 +133,14 @@ def test_quiet_prints_nothing(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_and_sigterm_end_it_and_its_sessions(lone_server: MakeServer, number: signal.Signals) -> None:
+def test_ctrl_c_and_sigterm_end_it_and_leave_its_sessions(lone_server: MakeServer, number: signal.Signals) -> None:
     server = lone_server()
     with connect(server.invite, session="one"):
         (kernel,) = server.kernels()
         server.program.signal(number)
         assert server.program.wait() == 0
         assert server.program.err == []
-        kernel.wait(10)
+        assert kernel.is_running()
 
 
 def test_nobody_can_connect_from_another_address(lone_server: MakeServer) -> None:

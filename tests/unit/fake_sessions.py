@@ -37,6 +37,12 @@ class FakeSession:
     def process(self) -> Any:
         return SimpleNamespace(kernel="python3", pid=7, worker_address=self.worker_address)
 
+    def attach(self, name: str, client: str) -> Attachment:
+        return self.attachments.setdefault(name, Attachment(name, client, 1_000_000))
+
+    def detach(self, name: str) -> None:
+        self.attachments.pop(name, None)
+
     def from_client(self, attachment: Attachment, parts: Any) -> None:
         if self.state is SessionState.DEAD:
             raise SessionDied("session 'work' died: it was killed")

@@ -51,7 +51,7 @@ class Place:
         await registry.obtain("", messages.Hello((1,), messages.LANE_SESSION, session="work"))
         doorkeeper = Doorkeeper(admission, authorized, invites, "here", lambda: NOW)
         clock = asyncio.get_running_loop().time
-        self.gate = Gate(doorkeeper, registry, Requests(registry), self.server_context, "here", 1_000_000, clock)
+        self.gate = Gate(doorkeeper, registry, Requests(registry), self.server_context, "here", clock)
         socket = server_socket(self.server_context)
         socket.bind(self.endpoint.address)
         self.gate.listener = ZmqListener(socket, self.gate)

@@ -1,0 +1,132 @@
+"""The sessions of one server on disk: what the next server needs to go on with them.
+
+A folder for each session holds its record and the journals of its clients. Servers of one user have a ledger each,
+which is locked as long as its server lives: the next one that is told to listen at the same place takes it over.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from flame_kernel.security.folders import private
+from flame_kernel.server.config import ServerConfig
+from flame_kernel.server.process import Left
+
+log = logging.getLogger(__name__)
+
+_RECORD = "session.json"
+
+
+class SessionRecord(msgspec.Struct, frozen=True):
+    """A session, as the next server needs to know it.
+
+    Attributes:
+        owner: The fingerprint of the key it belongs to; empty for the unix socket's user.
+        name: Its name among that key's sessions.
+        private: Whether it ends with its client.
+        kernel: Its kernelspec.
+        started: When, in seconds since the epoch.
+        folder: Where its kernel began to work.
+        language: Its kernel's language.
+        calls: Whether the worker is loaded.
+        process: How to find its kernel process again.
+        cause: How the process ended, empty while it lives.
+    """
+
+    owner: str
+    name: str
+    private: bool
+    kernel: str
+    started: float
+    folder: str
+    language: str
+    calls: bool
+    process: Left
+    cause: str = ""
+
+
+class SessionFolder:
+    """One session's folder.
+
+    Args:
+        path: Where it is; its name is the kernel's id.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def record(self) -> Path:
+        """Where the record is."""
+        return self.path / _RECORD
+
+    def create(self) -> None:
+        """Make it."""
+        private(self.path)
+
+    def write(self, record: SessionRecord) -> None:
+        """Write the record, all of it or nothing."""
+        fresh = self.path / f"{_RECORD}.new"
+        fresh.write_bytes(msgspec.json.encode(record))
+        os.replace(fresh, self.record)
+
+    def read(self) -> SessionRecord | None:
+        """Read the record; ``None`` when it can't be read, and the log says why."""
+        try:
+            return msgspec.json.decode(self.record.read_bytes(), type=SessionRecord)
+        except (OSError, msgspec.DecodeError) as error:
+            log.warning("the session in %s can't be taken over: %s", self.path, error)
+            return None
+
+    def remove(self) -> None:
+        """Remove it with all that is in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+class Ledger:
+    """The session folders of one server.
+
+    Args:
+        config: The server's configuration.
+    """
+
+    def __init__(self, config: ServerConfig) -> None:
+        root = private(private(config.folders.state) / "sessions")
+        for count in itertools.count():
+            self.path = private(root / (_name(config) + (f"-{count}" if count else "")))
+            self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(self._lock)  # another living server's, which listens at another free port
+            else:
+                return
+
+    def folder(self, kernel_id: str) -> SessionFolder:
+        """Return the folder of a session, which may not be there yet."""
+        return SessionFolder(self.path / kernel_id)
+
+    def left(self) -> Iterator[SessionFolder]:
+        """Return the folders that an earlier server has left."""
+        return (SessionFolder(path) for path in sorted(self.path.iterdir()) if path.is_dir())
+
+    def close(self) -> None:
+        """Let the next server have it."""
+        os.close(self._lock)
+
+
+def _name(config: ServerConfig) -> str:
+    if config.until_idle:
+        return "embedded"
+    if config.port is not None:
+        return f"port-{config.port}"
+    assert config.socket is not None
+    return f"socket-{config.socket.name}"
