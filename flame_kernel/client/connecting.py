@@ -57,9 +57,11 @@ class Connector:
             SessionError: The session can't be had.
             FlameTimeout: It took too long.
         """
+        # The embedded server is nobody's but its clients'; its sessions outlive it, as any server's do.
+        revive = self._start_embedded if isinstance(target, Embedded) else None
 
         async def attempt(endpoint: Endpoint) -> tuple[Endpoint, SessionClient]:
-            client = SessionClient(self._context, endpoint, events, session, kernel)
+            client = SessionClient(self._context, endpoint, events, session, kernel, revive)
             await client.open(self._timeout)
             return endpoint, client
 
@@ -73,13 +75,16 @@ class Connector:
 
     async def _embedded(self, attempt: Attempt) -> tuple[Endpoint, SessionClient]:
         for _ in range(_EMBEDDED_TRIES):
-            if not embedded.listens(self._folders):
-                await embedded.start(self._folders, self._timeout)
+            await self._start_embedded()
             with suppress(LinkLost, ServerUnreachable):  # it may have been about to end
                 return await attempt(embedded.endpoint(self._folders))
         raise ServerUnreachable(
             f"the embedded server ends as soon as it starts; see {embedded.log_path(self._folders)}"
         )
+
+    async def _start_embedded(self) -> None:
+        if not embedded.listens(self._folders):
+            await embedded.start(self._folders, self._timeout)
 
     async def _invited(self, invite: Invite, attempt: Attempt) -> tuple[Endpoint, SessionClient]:
         known = self._known_hosts()

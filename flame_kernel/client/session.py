@@ -8,7 +8,7 @@ import itertools
 import os
 import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import zmq
@@ -54,6 +54,7 @@ class SessionClient:
         events: Who is told of what befalls the session.
         session: The session's name; empty for a private one.
         kernel: The kernelspec if it has to be started; empty for the server's default.
+        revive: Starts the server again when the link to it is lost, where that is for clients to do.
     """
 
     def __init__(
@@ -63,7 +64,10 @@ class SessionClient:
         events: SessionEvents,
         session: str = "",
         kernel: str = "",
+        revive: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        self._revive = revive
+        self._reviving: asyncio.Task[None] | None = None
         self._context = context
         self._endpoint = endpoint
         self._events = events
@@ -152,6 +156,8 @@ class SessionClient:
         Args:
             leave: Whether to tell the server that this client does not come back.
         """
+        if self._reviving is not None:
+            self._reviving.cancel()
         if self._link is not None:
             self._link.close(leave)
             self._fail_all(LinkLost(f"the link to {self._endpoint.name} was closed here"))
@@ -181,6 +187,8 @@ class SessionClient:
             self._opened.set_exception(_AttemptFailed(cause))
         elif cause is Cause.LOST:
             self._events.on_link(False)
+            if self._revive is not None and (self._reviving is None or self._reviving.done()):
+                self._reviving = asyncio.create_task(self._start_server(self._revive))
 
     def on_ended(self, error: FlameError) -> None:
         """The link is over."""
@@ -188,6 +196,13 @@ class SessionClient:
         if self._opened is not None and not self._opened.done():
             self._opened.set_exception(error)
         else:
+            self._events.on_ended(error)
+
+    async def _start_server(self, revive: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await revive()
+        except FlameError as error:
+            self.close(leave=False)
             self._events.on_ended(error)
 
     async def _request(self, request: messages.Request) -> messages.Done:

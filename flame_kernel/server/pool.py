@@ -31,10 +31,17 @@ class WarmPool:
         self._kernelspec = kernelspec
         self._size = size
         self._warm: list[_Warm] = []
+        self._starting: asyncio.Task[None] | None = None
         self._refilling: asyncio.Task[None] | None = None
 
-    def take(self, kernelspec: str) -> Kernel | None:
-        """Take a warm kernel, ``None`` when there's none of that kernelspec; the next is started a little later."""
+    async def take(self, kernelspec: str) -> Kernel | None:
+        """Take a warm kernel, ``None`` when there's none of that kernelspec; the next is started a little later.
+
+        Args:
+            kernelspec: Which one is wanted, now and perhaps soon again.
+        """
+        if self._starting is not None and self._kernelspec == kernelspec and not self._warm:
+            await asyncio.wait({self._starting})  # it's well on its way
         found = next((warm for warm in self._warm if warm.kernel.process.kernel == kernelspec), None)
         if found is not None:
             self._warm.remove(found)
@@ -62,19 +69,19 @@ class WarmPool:
             self._warm.remove(other)
             await other.kernel.close()
         while len(self._warm) < self._size:
+            kernel = self._make(self._kernelspec)
+            if kernel.process.language != "python":
+                return  # it could not be moved to another folder later
+            self._starting = asyncio.create_task(self._start(kernel))
             try:
-                warm = await self._start()
+                await self._starting
             except FlameError as error:  # whoever asks for that kernel is told; until then there's nobody to tell
                 log.info("no kernel could be kept warm: %s", error)
                 return
-            if warm is None:
-                return
-            self._warm.append(warm)
+            finally:
+                self._starting = None
 
-    async def _start(self) -> _Warm | None:
-        kernel = self._make(self._kernelspec)
-        if kernel.process.language != "python":
-            return None  # it could not be moved to another folder later
+    async def _start(self, kernel: Kernel) -> None:
         warm = _Warm(kernel, self._warm)
         kernel.tell(warm)
         try:
@@ -82,7 +89,7 @@ class WarmPool:
         except (asyncio.CancelledError, FlameError):
             await kernel.close()
             raise
-        return warm
+        self._warm.append(warm)
 
 
 class _Warm:

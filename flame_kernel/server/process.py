@@ -143,11 +143,12 @@ class KernelProcess:
         return Left(self.pid, psutil.Process(self.pid).create_time() if self.pid else 0.0, info, connection)
 
     async def _launch(self, verb: str) -> None:
+        environ = {**self._environ, "PWD": str(self.cwd)}
         try:
             with self._open_log() as log:
                 # "independent" keeps JPY_PARENT_PID away from it: the session outlives this server.
                 await self._manager.start_kernel(
-                    independent=True, env=self._environ, cwd=str(self.cwd), stdout=log, stderr=log
+                    independent=True, env=environ, cwd=str(self.cwd), stdout=log, stderr=log
                 )
         except Exception as error:  # provisioners raise what they like; each is a failed start
             raise KernelStartFailed(f"kernel {self.kernel!r} could not be {verb}: {error}") from error

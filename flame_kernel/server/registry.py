@@ -145,7 +145,7 @@ class Registry:
         there = Path(hello.folder) if hello.folder and not key.owner else None
         folder = there if there is not None and there.is_dir() else Path.home()
         kernelspec = hello.kernel or self._config.kernel
-        warm = self._pool.take(kernelspec)
+        warm = await self._pool.take(kernelspec)
         kernel = warm or self._kernel(kernelspec, folder)
         session = self._session(key, not hello.session, kernel, time.time())
         try:
