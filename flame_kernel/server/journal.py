@@ -134,6 +134,7 @@ class Journal:
             self._read(_Segment(path, 0))
         self._kept.first = self._first
         self._kept.weights = [sum(place.lengths) for place in self._places]
+        self._new_segment()  # the one that was being written may be damaged
         return self._kept
 
     def put(self, number: int, parts: Sequence[Buffer]) -> bool:
@@ -199,7 +200,7 @@ class Journal:
         return place
 
     def _new_segment(self) -> None:
-        last = self._segments[-1].last if self._segments else 0
+        last = self._first + len(self._places) - 1
         count = int(self._segments[-1].path.suffix[1:]) + 1 if self._segments else 0
         self._segments.append(_Segment(self._folder / f"{self._name}.{count}", last))
         self._append(_Kind.BASE, last, [self._kept.client.encode("utf-8"), _LENGTH.pack(self._kept.received)])
@@ -230,10 +231,9 @@ class Journal:
                 request = _request(parts)
                 if request is not None:
                     self.outstanding.asked(*request, request[1].header())
-        os.ftruncate(segment.file, segment.size)  # a record that was being written when the server was killed
 
     def _answered(self, parts: Sequence[Buffer]) -> None:
-        if bytes(parts[0]) in (Channel.SHELL.value, Channel.CONTROL.value):
+        if parts and bytes(parts[0]) in (Channel.SHELL.value, Channel.CONTROL.value):
             self.outstanding.replied(from_link(parts)[1])
 
 
@@ -261,11 +261,12 @@ def _records(segment: _Segment) -> Iterator[tuple[_Kind, int, _Place]]:
     while offset + _HEAD.size <= end:
         kind, number, count = _HEAD.unpack(os.pread(segment.file, _HEAD.size, offset))
         offset += _HEAD.size
-        lengths = tuple(
-            length for (length,) in _LENGTH.iter_unpack(os.pread(segment.file, count * _LENGTH.size, offset))
-        )
-        offset += count * _LENGTH.size
-        if len(lengths) < count or offset + sum(lengths) > end:
+        if offset + count * _LENGTH.size > end:
+            return
+        packed = os.pread(segment.file, count * _LENGTH.size, offset)
+        lengths = tuple(length for (length,) in _LENGTH.iter_unpack(packed))
+        offset += len(packed)
+        if offset + sum(lengths) > end:
             return
         yield _Kind(kind), number, _Place(segment, offset, lengths)
         offset += sum(lengths)
