@@ -25,6 +25,7 @@ from flame_kernel.server.doorkeeper import Doorkeeper
 from flame_kernel.server.gate import Gate
 from flame_kernel.server.lease import Leases
 from flame_kernel.server.ledger import Ledger
+from flame_kernel.server.readiness import READY, STOPPING, notify
 from flame_kernel.server.registry import Registry
 from flame_kernel.server.requests import Requests
 from flame_kernel.transport.listener import ZmqListener, server_socket
@@ -121,10 +122,12 @@ async def serve(
         await registry.adopt()
         leases = Leases(registry, gates, config.limits, loop.time)
         on_ready(Listening(config.host, port, config.socket, keys))
+        notify(environ, READY)
         if config.until_idle:
             loop.call_later(_UNUSED_S, stop_if_idle)
         async with leases:
             await stop.wait()
+        notify(environ, STOPPING)
     finally:
         for gate in gates:
             gate.close()

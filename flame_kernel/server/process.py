@@ -24,7 +24,15 @@ from flame_kernel.transport.channels import ConnectionInfo
 
 # What tells a program that it runs below another Jupyter or Flame; a session starts afresh. JPY_PARENT_PID above all:
 # a kernel that has it ends with its launcher.
-_NOT_INHERITED = ("JPY_PARENT_PID", "JPY_SESSION_NAME", "FLAME_HOST", "FLAME_SESSION", "FLAME_KERNEL", "FLAME_ENABLED")
+_NOT_INHERITED = (
+    "JPY_PARENT_PID",
+    "JPY_SESSION_NAME",
+    "FLAME_HOST",
+    "FLAME_SESSION",
+    "FLAME_KERNEL",
+    "FLAME_ENABLED",
+    "NOTIFY_SOCKET",
+)
 
 
 def kernelspecs() -> dict[str, tuple[str, str]]:
