@@ -31,9 +31,13 @@ class Connector:
         context: The ZeroMQ context.
         environ: The environment; FLAME_HOME counts.
         timeout: How long connecting may take, in seconds.
+        client_id: What names this client, 16 hex digits, where another process may come in its place.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], environ: Mapping[str, str], timeout: float) -> None:
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], environ: Mapping[str, str], timeout: float, client_id: str = ""
+    ) -> None:
+        self._client_id = client_id
         self._context = context
         self._folders = Folders.find(environ)
         self._timeout = timeout
@@ -61,7 +65,7 @@ class Connector:
         revive = self._start_embedded if isinstance(target, Embedded) else None
 
         async def attempt(endpoint: Endpoint) -> tuple[Endpoint, SessionClient]:
-            client = SessionClient(self._context, endpoint, events, session, kernel, revive)
+            client = SessionClient(self._context, endpoint, events, session, kernel, self._client_id, revive)
             await client.open(self._timeout)
             return endpoint, client
 

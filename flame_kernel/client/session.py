@@ -54,6 +54,7 @@ class SessionClient:
         events: Who is told of what befalls the session.
         session: The session's name; empty for a private one.
         kernel: The kernelspec if it has to be started; empty for the server's default.
+        client_id: What names this client, 16 hex digits, where another process may come in its place; random if empty.
         revive: Starts the server again when the link to it is lost, where that is for clients to do.
     """
 
@@ -64,6 +65,7 @@ class SessionClient:
         events: SessionEvents,
         session: str = "",
         kernel: str = "",
+        client_id: str = "",
         revive: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._revive = revive
@@ -74,7 +76,7 @@ class SessionClient:
         self._hello = messages.Hello(
             versions=(packets.VERSION,),
             lane=messages.LANE_SESSION,
-            attachment=secrets.token_hex(16),
+            attachment=(client_id or secrets.token_hex(8)) + secrets.token_hex(8),
             session=session,
             kernel=kernel,
             client=own_name(),

@@ -26,7 +26,8 @@ class Hello(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         versions: The protocol versions it speaks, best first.
         lane: ``session`` (Jupyter traffic and requests about the session), ``calls`` or ``enrol``.
-        attachment: The name it chose for its conversation with the session, 32 hex digits; the same after each cut.
+        attachment: The name it chose for its conversation with the session, 32 hex digits; the same after each cut. The
+            first 16 name the client: a new conversation of a client that began one before ends that one.
         session: The session's name; empty for a private one, which ends with the attachment.
         kernel: The kernelspec for a session that has to be started; empty for the server's default.
         client: What to call the client in listings, such as ``ada@laptop``.

@@ -23,6 +23,9 @@ from flame_kernel.server.process import KernelProcess
 
 log = logging.getLogger(__name__)
 
+# So many characters of a conversation's name name the client.
+_CLIENT = 16
+
 # Told when the kernel process is replaced (None) or gone (why), once.
 OnProcessChange = Callable[[FlameError | None], None]
 
@@ -121,12 +124,14 @@ class Session:
             self._catching_up = asyncio.create_task(returning.catch_up(self._kernel, self.attachments))
 
     def attach(self, name: str, client: str) -> Attachment:
-        """Begin a conversation with a client.
+        """Begin a conversation with a client; one that it began before, and can't come back to, ends.
 
         Args:
             name: The name the client chose for it.
             client: What to call the client.
         """
+        for other in [other for other in self.attachments if other[:_CLIENT] == name[:_CLIENT]]:
+            self.detach(other)
         journal = Journal.begin(self._folder.path, name, client)
         self.attachments[name] = Attachment(name, client, self._journal_bytes, journal)
         return self.attachments[name]
