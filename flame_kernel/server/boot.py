@@ -27,13 +27,14 @@ class KernelFacts:
     calls: bool
 
 
-async def run(questions: Questions, worker_address: str, record: Path) -> KernelFacts:
+async def run(questions: Questions, worker_address: str, record: Path, leavings: str) -> KernelFacts:
     """Wait until a kernel answers on all channels, then load the worker if it's Python.
 
     Args:
         questions: Asks the kernel.
         worker_address: Where its worker shall wait for calls.
         record: The file without which the process ends with this one.
+        leavings: The files to remove with it, as a pattern.
 
     Returns:
         What is known of it.
@@ -44,7 +45,7 @@ async def run(questions: Questions, worker_address: str, record: Path) -> Kernel
     language = await _greet(questions)
     if language != "python":
         return KernelFacts(language, calls=False)
-    await _silently(questions, bootstrap.load(worker_address, record))
+    await _silently(questions, bootstrap.load(worker_address, record, leavings))
     return KernelFacts(language, calls=True)
 
 

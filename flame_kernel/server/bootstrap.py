@@ -27,10 +27,10 @@ try:
 except ImportError:
     if {cloudpickle!r}:
         load("cloudpickle", {cloudpickle!r})
-from flame_kernel.worker.main import start
-start({address!r})
 from flame_kernel.worker.leash import tie
-tie({server!r}, {host!r}, {record!r})
+from flame_kernel.worker.main import start
+tie({server!r}, {host!r}, {record!r}, {leavings!r})
+start({address!r})
 """
 
 _MOVE = """
@@ -40,12 +40,13 @@ os.environ["PWD"] = {folder!r}
 """
 
 
-def load(address: str, record: Path) -> str:
+def load(address: str, record: Path, leavings: str = "") -> str:
     """Return the code that a Python kernel runs to load the worker.
 
     Args:
         address: Where the worker shall wait for calls, ``ipc://path``.
         record: If this process ends and the file isn't there, the kernel ends too.
+        leavings: The files to remove with it, as a pattern.
 
     Returns:
         One statement that leaves no name behind in the user's namespace.
@@ -60,6 +61,7 @@ def load(address: str, record: Path) -> str:
         server=os.getpid(),
         host=socket.gethostname(),
         record=str(record),
+        leavings=leavings,
     )
     return f"exec({code!r}, {{}})"
 

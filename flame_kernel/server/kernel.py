@@ -13,6 +13,7 @@ from flame_kernel.errors import KernelStartFailed, ProtocolError
 from flame_kernel.protocol.jupyter import Channel, Envelope
 from flame_kernel.server import boot
 from flame_kernel.server.boot import KernelFacts
+from flame_kernel.server.ledger import SessionFolder
 from flame_kernel.server.process import KernelProcess, Left
 from flame_kernel.server.questions import Questions
 from flame_kernel.transport.channels import ConnectionInfo, KernelChannels
@@ -40,14 +41,15 @@ class Kernel:
         process: The process, not started yet, or one that an earlier server has left.
         context: The ZeroMQ context for its channels.
         start_s: How long it may take to come up, in seconds.
-        record: What tells that a session needs it. If this server ends and the file isn't there, the process ends too.
+        folder: Where it's written down. If this server ends and there's no session's record in it by then, the process
+            ends too.
     """
 
     def __init__(
-        self, process: KernelProcess, context: zmq.Context[zmq.Socket[bytes]], start_s: float, record: Path
+        self, process: KernelProcess, context: zmq.Context[zmq.Socket[bytes]], start_s: float, folder: SessionFolder
     ) -> None:
         self.process = process
-        self._record = record
+        self._folder = folder
         self.facts = KernelFacts(process.language, calls=False)
         self._context = context
         self._start_s = start_s
@@ -69,6 +71,7 @@ class Kernel:
             KernelStartFailed: It ended, or gave no sign of life in time; :meth:`close` ends what is left of it.
         """
         self._connect(await self.process.start())
+        self._folder.create()
         await self._come_up()
 
     async def restart(self) -> None:
@@ -123,6 +126,7 @@ class Kernel:
     async def close(self) -> None:
         """End the process and its channels."""
         self.leave()
+        self._folder.remove()
         await self.process.close()
 
     def leave(self) -> None:
@@ -136,7 +140,10 @@ class Kernel:
         self._channels = KernelChannels(self._context, info, self._on_message, self._on_damage)
 
     async def _come_up(self) -> None:
-        booting = asyncio.create_task(boot.run(self.questions, self.process.worker_address, self._record))
+        self._folder.write_process(await self.process.left())
+        booting = asyncio.create_task(
+            boot.run(self.questions, self.process.worker_address, self._folder.record, self.process.files)
+        )
         dying = asyncio.create_task(self.process.ended())
         try:
             done, _ = await asyncio.wait({booting, dying}, timeout=self._start_s, return_when=asyncio.FIRST_COMPLETED)

@@ -1,6 +1,7 @@
 """The sessions of one server on disk: what the next server needs to go on with them.
 
-A folder for each session holds its record and the journals of its clients. Servers of one user have a ledger each,
+A folder for each kernel holds how to find its process again, and once a session needs it, the session's record and the
+journals of its clients. Servers of one user have a ledger each,
 which is locked as long as its server lives: the next one that is told to listen at the same place takes it over.
 """
 
@@ -13,6 +14,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -23,6 +25,10 @@ from flame_kernel.server.process import Left
 log = logging.getLogger(__name__)
 
 _RECORD = "session.json"
+_PROCESS = "kernel.json"
+
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 
 class SessionRecord(msgspec.Struct, frozen=True):
@@ -37,7 +43,6 @@ class SessionRecord(msgspec.Struct, frozen=True):
         folder: Where its kernel began to work.
         language: Its kernel's language.
         calls: Whether the worker is loaded.
-        process: How to find its kernel process again.
         cause: How the process ended, empty while it lives.
     """
 
@@ -49,12 +54,11 @@ class SessionRecord(msgspec.Struct, frozen=True):
     folder: str
     language: str
     calls: bool
-    process: Left
     cause: str = ""
 
 
 class SessionFolder:
-    """One session's folder.
+    """The folder of one session, or of a kernel that none needs yet.
 
     Args:
         path: Where it is; its name is the kernel's id.
@@ -74,16 +78,32 @@ class SessionFolder:
 
     def write(self, record: SessionRecord) -> None:
         """Write the record, all of it or nothing."""
-        fresh = self.path / f"{_RECORD}.new"
-        fresh.write_bytes(msgspec.json.encode(record))
-        os.replace(fresh, self.record)
+        self._write(_RECORD, record)
+
+    def write_process(self, left: Left) -> None:
+        """Write how to find the kernel's process again."""
+        self._write(_PROCESS, left)
 
     def read(self) -> SessionRecord | None:
-        """Read the record; ``None`` when it can't be read, and the log says why."""
+        """Read the record; ``None`` when there is none that can be read."""
+        return self._read(_RECORD, SessionRecord)
+
+    def read_process(self) -> Left | None:
+        """Read how to find the kernel's process again; ``None`` when there is nothing that can be read."""
+        return self._read(_PROCESS, Left)
+
+    def _write(self, name: str, content: msgspec.Struct) -> None:
+        fresh = self.path / f"{name}.new"
+        fresh.write_bytes(msgspec.json.encode(content))
+        os.replace(fresh, self.path / name)
+
+    def _read(self, name: str, kind: type[S]) -> S | None:
         try:
-            return msgspec.json.decode(self.record.read_bytes(), type=SessionRecord)
+            return msgspec.json.decode((self.path / name).read_bytes(), type=kind)
+        except FileNotFoundError:
+            return None
         except (OSError, msgspec.DecodeError) as error:
-            log.warning("the session in %s can't be taken over: %s", self.path, error)
+            log.warning("%s can't be read: %s", self.path / name, error)
             return None
 
     def remove(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import glob
 import os
 import signal
 import uuid
@@ -78,6 +79,7 @@ class KernelProcess:
         self.kernel_id = kernel_id or uuid.uuid4().hex[:12]
         self.cwd = cwd
         self._environ = {name: value for name, value in environ.items() if name not in _NOT_INHERITED}
+        self.files = f"{glob.escape(str(folder / self.kernel_id))}*"  # all that it leaves in the folder
         self.log = folder / f"{self.kernel_id}.log"
         self.worker_address = f"ipc://{folder / f'{self.kernel_id}-w'}"
         self._manager = AsyncKernelManager(
@@ -205,6 +207,13 @@ class KernelProcess:
             await _exit_of(self.pid)
         status = await provisioner.wait()
         return how_it_ended(status)
+
+
+def end(left: Left) -> None:
+    """End a process that an earlier server has left, and that no session needs."""
+    if left.pid:
+        with suppress(ProcessLookupError):
+            AdoptedProcess(left.pid, left.born).kill()
 
 
 def _private_opener(path: str, flags: int) -> int:

@@ -18,7 +18,7 @@ from flame_kernel.server.config import ServerConfig
 from flame_kernel.server.kernel import Kernel
 from flame_kernel.server.ledger import Ledger, SessionFolder, SessionRecord
 from flame_kernel.server.pool import WarmPool
-from flame_kernel.server.process import KernelProcess
+from flame_kernel.server.process import KernelProcess, Left, end
 from flame_kernel.server.session import Session, SessionKey
 
 log = logging.getLogger(__name__)
@@ -57,9 +57,15 @@ class Registry:
     async def adopt(self) -> None:
         """Go on with the sessions that an earlier server has left, and begin to keep kernels warm."""
         for folder in self._ledger.left():
-            record = folder.read()
-            if record is not None:
-                await self._adopt(folder, record)
+            record, left = folder.read(), folder.read_process()
+            if record is not None and left is not None:
+                await self._adopt(folder, record, left)
+            elif record is not None:
+                log.warning("session %s can't be taken over: nothing tells where its process is", record.name)
+            else:
+                if left is not None:
+                    end(left)  # it was being started, or kept warm
+                folder.remove()
         self._pool.refill()
 
     async def obtain(self, owner: str, hello: Hello) -> tuple[Session, bool]:
@@ -150,19 +156,19 @@ class Registry:
         session = self._session(key, not hello.session, kernel, time.time())
         try:
             await (kernel.start() if warm is None else kernel.move(folder))
-            await session.begin()
+            session.begin()
         except BaseException:
             await session.close()
             raise
         self._sessions[key] = session
         return session
 
-    async def _adopt(self, folder: SessionFolder, record: SessionRecord) -> None:
+    async def _adopt(self, folder: SessionFolder, record: SessionRecord, left: Left) -> None:
         key = SessionKey(record.owner, record.name)
         try:
             kernel = self._kernel(record.kernel, Path(record.folder), folder.path.name)
             session = self._session(key, record.private, kernel, record.started)
-            await session.resume(record)
+            await session.resume(record, left)
         except (FlameError, OSError) as error:
             log.warning("session %s, which an earlier server has left, can't be taken over: %s", key.name, error)
         else:
@@ -171,8 +177,7 @@ class Registry:
     def _kernel(self, kernelspec: str, folder: Path, kernel_id: str | None = None) -> Kernel:
         runtime = private_folder(self._config.folders.runtime)
         process = KernelProcess(kernelspec, runtime, self._environ, folder, kernel_id)
-        record = self._ledger.folder(process.kernel_id).record
-        return Kernel(process, self._context, self._config.limits.start_s, record)
+        return Kernel(process, self._context, self._config.limits.start_s, self._ledger.folder(process.kernel_id))
 
     def _session(self, key: SessionKey, private: bool, kernel: Kernel, started: float) -> Session:
         folder = self._ledger.folder(kernel.process.kernel_id)

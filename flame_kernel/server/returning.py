@@ -12,14 +12,11 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-import msgspec
-
 from flame_kernel.protocol import messages
 from flame_kernel.protocol.jupyter import Channel, Envelope, compose
 from flame_kernel.server import boot, bootstrap
 from flame_kernel.server.attachment import Attachment
 from flame_kernel.server.kernel import Kernel
-from flame_kernel.server.ledger import SessionRecord
 
 _US = "flame-server"
 
@@ -83,13 +80,3 @@ def _lost(since: str) -> dict[str, object]:
 
 def _message(msg_type: str, content: dict[str, object], request: Envelope, identities: tuple[bytes, ...]) -> Envelope:
     return compose(msg_type, content, session=_US, parent=request.parts[0], identities=identities)
-
-
-def died(record: SessionRecord, cause: str) -> SessionRecord:
-    """Return the record of a session whose process has ended.
-
-    Args:
-        record: The record until now.
-        cause: How it ended, in words.
-    """
-    return msgspec.structs.replace(record, cause=cause, process=msgspec.structs.replace(record.process, pid=0))

@@ -19,7 +19,7 @@ from flame_kernel.server.boot import KernelFacts
 from flame_kernel.server.journal import Journal, names
 from flame_kernel.server.kernel import Kernel
 from flame_kernel.server.ledger import SessionFolder, SessionRecord
-from flame_kernel.server.process import KernelProcess
+from flame_kernel.server.process import KernelProcess, Left
 
 log = logging.getLogger(__name__)
 
@@ -96,27 +96,24 @@ class Session:
         """What is known of its kernel."""
         return self._kernel.facts
 
-    async def begin(self) -> None:
+    def begin(self) -> None:
         """Begin with a kernel that is up."""
-        self._folder.create()
         self._machine.fire(SessionEvent.UP)
-        await self._write_down()
+        self._write_down()
 
-    async def resume(self, record: SessionRecord) -> None:
+    async def resume(self, record: SessionRecord, left: Left) -> None:
         """Go on where an earlier server ended.
 
         Args:
-            record: What that server has written down.
-
-        Raises:
-            KernelStartFailed: There is no way to reach its kernel any more.
+            record: What that server has written down of the session.
+            left: What it has left of the kernel's process.
         """
         for name in names(self._folder.path):
             journal = Journal(self._folder.path, name)
             self.attachments[name] = Attachment.restore(name, self._journal_bytes, journal)
         facts = KernelFacts(record.language, record.calls)
         self._machine.fire(SessionEvent.UP)
-        await self._kernel.adopt(facts, record.process)
+        await self._kernel.adopt(facts, left)
         if record.cause:
             self._machine.fire(SessionEvent.DIE)
             self._cause = record.cause
@@ -163,6 +160,7 @@ class Session:
         self._machine.fire(SessionEvent.RESTART)
         self._held.clear()  # a restart aborts what waits for the old process, as a local kernel's does
         self._forget_requests()
+        self._cause = ""
         try:
             await self._kernel.restart()
         except KernelStartFailed as error:
@@ -170,7 +168,7 @@ class Session:
                 self._die(str(error), error)
             raise
         self._machine.fire(SessionEvent.UP)
-        await self._write_down()
+        self._write_down()
         held, self._held = self._held, []
         for channel, envelope in held:
             self._kernel.send(channel, envelope)
@@ -187,7 +185,6 @@ class Session:
             attachment.end()
             attachment.tell(messages.Ended())
         self._tell_process_change(SessionError(f"session {self.key.name!r} was closed"))
-        self._folder.remove()
         await self._kernel.close()
         self._on_ended(self)
 
@@ -249,9 +246,7 @@ class Session:
         self._tell_process_change(error)
         for attachment in self.attachments.values():
             attachment.tell(messages.Died(str(error)))
-        record = self._folder.read()
-        if record is not None:
-            self._folder.write(returning.died(record, cause))
+        self._write_down()
 
     def _forget_requests(self) -> None:
         if self._catching_up is not None:
@@ -264,7 +259,7 @@ class Session:
         for listener in listeners:
             listener(why)
 
-    async def _write_down(self) -> None:
+    def _write_down(self) -> None:
         self._folder.write(
             SessionRecord(
                 owner=self.key.owner,
@@ -275,6 +270,6 @@ class Session:
                 folder=str(self.process.cwd),
                 language=self.facts.language,
                 calls=self.facts.calls,
-                process=await self.process.left(),
+                cause=self._cause,
             )
         )

@@ -271,10 +271,9 @@ def test_the_session_outlives_the_bridge(home: Home, number: int) -> None:
 
 def conversations(home: Home, pid: int) -> int:
     """Return for how many clients of a session the server keeps something."""
-    records = {
-        json.loads(path.read_bytes())["process"]["pid"]: path for path in home.path.glob("state/sessions/*/*/*.json")
-    }
-    return len({path.stem for path in records[pid].parent.glob("*.[0-9]*")})
+    records = home.path.glob("state/sessions/*/*/kernel.json")
+    (folder,) = [record.parent for record in records if json.loads(record.read_bytes())["pid"] == pid]
+    return len({path.stem for path in folder.glob("*.[0-9]*")})
 
 
 def test_a_cell_goes_on_without_the_bridge(home: Home) -> None:

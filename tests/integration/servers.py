@@ -57,7 +57,7 @@ def processes_of(home: Path) -> list[psutil.Process]:
 def end_sessions(home: Path) -> None:
     """Kill the kernels of the sessions that a server has left for the next one."""
     for record in home.glob("state/sessions/*/*/session.json"):
-        pid = json.loads(record.read_bytes())["process"]["pid"]
+        pid = json.loads((record.parent / "kernel.json").read_bytes())["pid"]
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(pid) if pid else None
             if process is not None and process.environ().get("FLAME_HOME") == str(home):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +12,9 @@ import psutil
 import pytest
 
 from flame_kernel import connect
-from tests.integration.servers import FlameServer, until
+from flame_kernel.errors import FlameError
+from tests.integration.servers import FlameServer, free_port, until
+from tests.integration.work import in_thread
 
 MakeServer = Callable[..., FlameServer]
 
@@ -55,6 +59,7 @@ def test_it_ends_with_the_server_but_a_session_does_not(
     end(server)
 
     until(lambda: [kernel.pid for kernel in server.kernels()] == [pid])
+    assert len({path.name[:12] for path in (server.home / "run").iterdir()}) == 1  # and leaves nothing behind
     server.start()
 
 
@@ -80,3 +85,25 @@ def test_a_session_on_this_machine_works_in_the_client_s_folder(
     with connect(str(folder / "s.sock")) as flame:
         assert os.path.samefile(flame.evaluate("__import__('os').getcwd()"), folder)
         assert os.path.samefile(flame.evaluate("__import__('os').environ['PWD']"), folder)
+
+
+def test_a_kernel_that_an_earlier_server_was_starting_is_ended_by_the_next(
+    lone_server: MakeServer, folder: Path
+) -> None:
+    silent = folder / "jupyter" / "kernels" / "silent"
+    silent.mkdir(parents=True)
+    argv = [sys.executable, "-c", "import threading; threading.Event().wait()", "ipykernel"]
+    (silent / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "silent", "language": "python"}))
+    server = lone_server("-p", str(free_port()), JUPYTER_PATH=str(folder / "jupyter"))
+    connect(server.invite).close()
+    until(lambda: not list(server.home.glob("state/sessions/*/*/kernel.json")))  # the session of the pairing has ended
+    asked = in_thread(connect, server.address, kernel="silent", timeout=6)
+    until(lambda: list(server.home.glob("state/sessions/*/*/kernel.json")))
+    server.kill()
+    (left,) = server.kernels()
+    server.start()
+
+    psutil.wait_procs([left], 10)
+    assert not left.is_running()
+    with pytest.raises(FlameError):
+        asked.result(30)
