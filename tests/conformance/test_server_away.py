@@ -120,6 +120,17 @@ def test_a_cell_goes_on_while_its_server_ends_and_is_started_again(
         assert pid_of(front) == pid
 
 
+def test_input_waits_for_its_answer_while_the_server_is_killed_and_started_again(own_home: Home) -> None:
+    with running(own_home) as kernel:
+        front = kernel.frontend
+        cell = front.start("input('who? ')")
+        prompt = front.wait_for(cell, "input_request")
+        own_home.server().kill()
+        front.wait(lambda: "started again" in front.answer(cell).text("stderr"))
+        front.reply_input(prompt, "ada")
+        assert front.finish(cell).value == "'ada'"
+
+
 def test_notebooks_that_open_at_the_same_time_share_one_server_which_ends_after_them(own_home: Home) -> None:
     with ExitStack() as stack:
         kernels = [stack.enter_context(running(own_home)) for _ in range(4)]
