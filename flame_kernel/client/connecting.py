@@ -32,9 +32,13 @@ class Connector:
         context: The ZeroMQ context.
         environ: The environment; FLAME_HOME counts.
         timeout: How long connecting may take, in seconds.
+        client_id: What names this client, 16 hex digits, where another process may come in its place.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], environ: Mapping[str, str], timeout: float) -> None:
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], environ: Mapping[str, str], timeout: float, client_id: str = ""
+    ) -> None:
+        self._client_id = client_id
         self._context = context
         self._folders = Folders.find(environ)
         self._timeout = timeout
@@ -55,9 +59,11 @@ class Connector:
             SessionError: The session can't be had.
             FlameTimeout: It took too long.
         """
+        # The embedded server is nobody's but its clients'; its sessions outlive it, as any server's do.
+        revive = self._start_embedded if isinstance(target, Embedded) else None
 
         async def attempt(endpoint: Endpoint) -> tuple[Endpoint, SessionClient]:
-            client = SessionClient(self._context, endpoint, events, wanted)
+            client = SessionClient(self._context, endpoint, events, wanted, self._client_id, revive)
             await client.open(self._timeout)
             return endpoint, client
 
@@ -76,13 +82,16 @@ class Connector:
                 "one, and FLAME_HOST or a host's name leads elsewhere"
             )
         for _ in range(_EMBEDDED_TRIES):
-            if not embedded.listens(self._folders):
-                await embedded.start(self._folders, self._timeout)
+            await self._start_embedded()
             with suppress(LinkLost, ServerUnreachable):  # it may have been about to end
                 return await attempt(embedded.endpoint(self._folders))
         raise ServerUnreachable(
             f"the embedded server ends as soon as it starts; see {embedded.log_path(self._folders)}"
         )
+
+    async def _start_embedded(self) -> None:
+        if not embedded.listens(self._folders):
+            await embedded.start(self._folders, self._timeout)
 
     async def _invited(self, invite: Invite, attempt: Attempt) -> tuple[Endpoint, SessionClient]:
         known = self._known_hosts()

@@ -16,7 +16,7 @@ from flame_kernel.client.display import Display, Terminal
 from flame_kernel.client.failures import from_answer, marked
 from flame_kernel.client.lane import Lane, Lanes
 from flame_kernel.client.missed import Follower, Missed, Overheard, question_of
-from flame_kernel.client.session import Fate, SessionClient, Wanted
+from flame_kernel.client.session import Fate, SessionClient, Wanted, resumed
 from flame_kernel.client.target import Target
 from flame_kernel.errors import FlameError, LinkLost, RemoteError, SessionDied, SessionError, SessionRestarted
 from flame_kernel.protocol import messages
@@ -238,6 +238,8 @@ class Connection:
         elif isinstance(fate, messages.Detached):
             self._finish(SessionError(f"another client detached this one ({self.where}), which goes on; connect again"))
             self._client.close(leave=True)
+        elif isinstance(fate, messages.Resumed):
+            self._streams.stream("stderr", f"[flame] {resumed(self.where, fate)}\n")
         else:
             self._finish(SessionError(f"the session was closed ({self.where}); connect again"))
 

@@ -8,7 +8,7 @@ import itertools
 import os
 import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,7 +25,7 @@ from flame_kernel.protocol.replies import ReplyMatcher
 from flame_kernel.transport.dialler import ZmqDialler
 from flame_kernel.transport.interface import Cause, Endpoint
 
-Fate = messages.Died | messages.Restarted | messages.Ended | messages.Detached
+Fate = messages.Died | messages.Restarted | messages.Ended | messages.Resumed | messages.Detached
 
 
 class SessionEvents(Protocol):
@@ -35,7 +35,7 @@ class SessionEvents(Protocol):
         """The kernel says something."""
 
     def on_fate(self, fate: Fate) -> None:
-        """The kernel process died, was replaced, or was ended on purpose; or it goes on without this client."""
+        """The kernel process died, was replaced or ended, the server was started again, or this client was detached."""
 
     def on_missing(self, count: int) -> None:
         """So many messages could not be kept while the link was down."""
@@ -72,6 +72,8 @@ class SessionClient:
         endpoint: Where the server is, and the keys.
         events: Who is told of what befalls the session.
         wanted: Which session, if any.
+        client_id: What names this client, 16 hex digits, where another process may come in its place; random if empty.
+        revive: Starts the server again when the link to it is lost, where that is for clients to do.
     """
 
     def __init__(
@@ -80,14 +82,18 @@ class SessionClient:
         endpoint: Endpoint,
         events: SessionEvents,
         wanted: Wanted,
+        client_id: str = "",
+        revive: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        self._revive = revive
+        self._reviving: asyncio.Task[None] | None = None
         self._context = context
         self._endpoint = endpoint
         self._events = events
         self._hello = messages.Hello(
             versions=(packets.VERSION,),
             lane=wanted.lane,
-            attachment=secrets.token_hex(16),
+            attachment=(client_id or secrets.token_hex(8)) + secrets.token_hex(8),
             session=wanted.session,
             kernel=wanted.kernel,
             client=own_name(),
@@ -197,6 +203,8 @@ class SessionClient:
         Args:
             leave: Whether to tell the server that this client does not come back.
         """
+        if self._reviving is not None:
+            self._reviving.cancel()
         if self._link is not None:
             self._link.close(leave)
             self._fail_all(LinkLost(f"the link to {self._endpoint.name} was closed here"))
@@ -228,6 +236,8 @@ class SessionClient:
             self._opened.set_exception(_AttemptFailed(cause))
         elif cause is Cause.LOST:
             self._events.on_link(False)
+            if self._revive is not None and (self._reviving is None or self._reviving.done()):
+                self._reviving = asyncio.create_task(self._start_server(self._revive))
 
     def on_ended(self, error: FlameError) -> None:
         """The link is over."""
@@ -235,6 +245,13 @@ class SessionClient:
         if self._opened is not None and not self._opened.done():
             self._opened.set_exception(error)
         else:
+            self._events.on_ended(error)
+
+    async def _start_server(self, revive: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await revive()
+        except FlameError as error:
+            self.close(leave=False)
             self._events.on_ended(error)
 
     async def _request(self, request: messages.Request) -> messages.Done:
@@ -274,6 +291,16 @@ class _AttemptFailed(Exception):  # it never leaves this module
     def __init__(self, cause: Cause) -> None:
         super().__init__(cause)
         self.cause = cause
+
+
+def resumed(where: str, fate: messages.Resumed) -> str:
+    """Return in a line what it means that the server was started again.
+
+    Args:
+        where: What to call the place.
+        fate: What the server said of it.
+    """
+    return f"the server was started again at {fate.since}; what {where} said while there was none could not be kept"
 
 
 def own_name() -> str:

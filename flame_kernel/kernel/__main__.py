@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import logging
 import os
 import signal
@@ -63,7 +64,9 @@ async def _run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Exi
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     loop = asyncio.get_running_loop()
     settings = Settings(goal, environ, arguments.on_shutdown == "detach", moves)
-    bridge = Bridge(context, info, Connector(context, environ, _OPEN_S), settings)
+    bridge = Bridge(
+        context, info, Connector(context, environ, _OPEN_S, _client_id(arguments.connection_file)), settings
+    )
     # Interrupts come as messages. A Ctrl-C in Jupyter's terminal reaches every process there, and means none of the
     # kernels. (Not SIG_IGN: the embedded server and the kernels it starts would inherit it.)
     signal.signal(signal.SIGINT, lambda *_: None)
@@ -79,6 +82,11 @@ def _read(path: Path) -> ConnectionInfo:
         return ConnectionInfo.of(msgspec.json.decode(path.read_bytes(), type=dict))
     except (OSError, msgspec.DecodeError) as error:
         raise ConfigurationError(f"the connection file {path} can't be read: {error}") from error
+
+
+def _client_id(connection_file: Path) -> str:
+    """Return what the bridge that follows this one is known by as well: nothing shall be kept for this one then."""
+    return hashlib.blake2b(os.fsencode(connection_file.absolute()), digest_size=8).hexdigest()
 
 
 def _session_name(connection_file: Path, environ: Mapping[str, str]) -> str:

@@ -18,7 +18,7 @@ import zmq
 
 from flame_kernel.buffers import Buffer
 from flame_kernel.client.connecting import Connector
-from flame_kernel.client.session import Fate
+from flame_kernel.client.session import Fate, resumed
 from flame_kernel.client.target import parse
 from flame_kernel.errors import FlameError, ProtocolError, SessionDied, SessionError
 from flame_kernel.kernel import attach, moves
@@ -240,7 +240,9 @@ class Bridge:
         if self._shutting_down:  # it's what this notebook asked for
             return
         name = self._door.goal.session
-        if isinstance(fate, messages.Restarted):
+        if isinstance(fate, messages.Resumed):
+            self._answers.stream(f"[flame] {resumed(self._door.where, fate)}\n", self._last_cell)
+        elif isinstance(fate, messages.Restarted):
             self._abandon(SessionError(f"session {name!r} was restarted by another client; its variables are gone"))
         elif isinstance(fate, messages.Died):
             self._abandon(SessionDied(fate.cause))
@@ -252,7 +254,7 @@ class Bridge:
             self._door.close()
             self.on_ended(gone)
         else:
-            self._abandon(SessionError(f"session {name!r} was closed by another client, or its server was stopped"))
+            self._abandon(SessionError(f"session {name!r} was closed by another client"))
             self._finish(Exit.DONE)
 
     def on_missing(self, count: int) -> None:

@@ -11,8 +11,8 @@ from flame_kernel.client.session import SessionClient, SessionEvents, Wanted
 from flame_kernel.client.target import Target
 from flame_kernel.errors import FlameError, SessionError
 from flame_kernel.kernel.answers import Answers
-from flame_kernel.kernel.outstanding import Outstanding
 from flame_kernel.protocol.jupyter import Channel, Envelope
+from flame_kernel.protocol.outstanding import Outstanding
 from flame_kernel.protocol.session import SessionState
 from flame_kernel.security.invites import Invite
 

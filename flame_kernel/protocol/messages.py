@@ -32,7 +32,8 @@ class Hello(msgspec.Struct, frozen=True, omit_defaults=True):
         lane: ``session`` (Jupyter traffic and requests about the session), ``server`` (requests about any session,
             without being attached to one), ``calls`` or ``enrol``.
         attachment: The name it chose for its conversation with the session, 32 hex digits; the same after each cut.
-            On a calls lane that of the client's conversation on the session lane, if it has one.
+            The first 16 name the client: a new conversation of a client that began one before ends that one. On a calls
+            lane that of the client's conversation on the session lane, if it has one.
         session: The session's name; empty for a private one, which ends with the attachment.
         kernel: The kernelspec for a session that has to be started; empty for the server's default.
         client: What to call the client in listings, such as ``ada@laptop``.
@@ -295,7 +296,17 @@ class Detached(msgspec.Struct, frozen=True, tag="detached"):
     """The session goes on without this client: another one sent all of its clients away."""
 
 
-Answer = Done | Failed | Died | Restarted | Ended | Renamed | Detached
+class Resumed(msgspec.Struct, frozen=True, tag="resumed"):
+    """The server was started again: what the session said while there was none could not be kept.
+
+    Attributes:
+        since: When it was back, by the clock of its host.
+    """
+
+    since: str
+
+
+Answer = Done | Failed | Died | Restarted | Ended | Renamed | Detached | Resumed
 
 M = TypeVar("M")
 
@@ -330,7 +341,7 @@ def decode(data: bytes | memoryview, kind: type[M]) -> M:
 
     Example:
         >>> decode(b'{"type":"interrupt","id":3}', Request)
-        Interrupt(id=3)
+        Interrupt(id=3, session='')
     """
     try:
         return msgspec.json.decode(data, type=kind)

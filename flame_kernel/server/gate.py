@@ -13,7 +13,6 @@ from flame_kernel.buffers import Buffer
 from flame_kernel.errors import (
     CallsUnavailable,
     FlameError,
-    LinkLost,
     ProtocolError,
     SessionDied,
     UnknownSession,
@@ -45,7 +44,6 @@ class Gate:
         requests: Carries out what clients ask about sessions.
         context: The ZeroMQ context, for relays.
         host: What to call this host.
-        journal_bytes: How much is kept for a client that is away, in bytes.
         clock: The event loop's time, in seconds.
     """
 
@@ -56,7 +54,6 @@ class Gate:
         requests: Requests,
         context: zmq.Context[zmq.Socket[bytes]],
         host: str,
-        journal_bytes: int,
         clock: Callable[[], float],
     ) -> None:
         self._doorkeeper = doorkeeper
@@ -64,9 +61,8 @@ class Gate:
         self._requests = requests
         self._context = context
         self._host = host
-        self._journal_bytes = journal_bytes
         self._clock = clock
-        self._lobby = Lobby(host, journal_bytes, clock)
+        self._lobby = Lobby(host, clock)
         self._peers: dict[bytes, Peer] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.listener: Listener | None = None
@@ -104,9 +100,9 @@ class Gate:
             self._forget(name, peer)
 
     def close(self) -> None:
-        """Tell every connection that the server ends."""
+        """Let go of every connection; clients dial again until a server is back."""
         for name, peer in list(self._peers.items()):
-            self._refuse(name, peer, LinkLost(f"the server on {self._host} was stopped"))
+            self._forget(name, peer)
         for task in self._tasks:
             task.cancel()
 
@@ -197,9 +193,7 @@ class Gate:
             return
         attachment = session.attachments.get(hello.attachment)
         if attachment is None:
-            attachment = Attachment(hello.attachment, hello.client or peer.caller.name, self._journal_bytes)
-            attachment.on_away = session.unseen.went_away
-            session.attachments[hello.attachment] = attachment
+            attachment = session.attach(hello.attachment, hello.client or peer.caller.name)
         peer.machine.fire(PeerEvent.ATTACH)
         peer.session, peer.attachment = session, attachment
         session.unseen.came_back(attachment)
@@ -260,7 +254,7 @@ class Gate:
         )
 
     async def _say_goodbye(self, session: Session, attachment: Attachment) -> None:
-        session.let_go(attachment)
+        session.detach(attachment.name)
         if session.private and not session.attachments:
             await session.close()
 

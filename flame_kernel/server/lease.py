@@ -105,4 +105,4 @@ class Leases:
         self._away_since = {key: self._away_since.get(key, now) for key in away}
         for (session, name), since in self._away_since.items():
             if now - since >= self._limits.away_s:
-                session.let_go(away[session, name])
+                session.detach(name)

@@ -11,19 +11,20 @@ from flame_kernel.server.attachment import Attachment
 # How long an answer is kept for a client that was cut off, in seconds. What it asks for takes no longer.
 _KEPT_S = 300.0
 
+# How much is kept for a client that is away, in bytes.
+_KEPT_BYTES = 1024 * 1024
+
 
 class Lobby:
     """Keeps these conversations, so that over a cut no request runs twice and no answer is lost.
 
     Args:
         host: What to call this host.
-        limit_bytes: How much is kept for a client that is away, in bytes.
         clock: The event loop's time, in seconds.
     """
 
-    def __init__(self, host: str, limit_bytes: int, clock: Callable[[], float]) -> None:
+    def __init__(self, host: str, clock: Callable[[], float]) -> None:
         self._host = host
-        self._limit_bytes = limit_bytes
         self._clock = clock
         self._here: dict[tuple[str, str], Attachment] = {}
         self._last_seen: dict[tuple[str, str], float] = {}
@@ -48,7 +49,7 @@ class Lobby:
                 "what was asked was done"
             )
         if attachment is None:
-            attachment = self._here[key] = Attachment(hello.attachment, client, self._limit_bytes)
+            attachment = self._here[key] = Attachment(hello.attachment, client, _KEPT_BYTES)
         self._last_seen[key] = self._clock()
         return attachment
 

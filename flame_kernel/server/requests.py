@@ -125,7 +125,7 @@ class Requests:
     async def _detach(self, asker: Asker, request: messages.Detach) -> messages.Done:
         session = self._which(asker, request.session)
         if session is asker.session:
-            session.private = False  # it's kept, and the client leaves by itself
+            session.keep()  # it's kept, and the client leaves by itself
         else:
             session.send_away()
         return messages.Done(request.id)

@@ -266,6 +266,14 @@ def test_the_session_outlives_the_bridge(home: Home, number: int) -> None:
             assert value_of(next_one.frontend, "x") == "[1, 2]"
             assert pid_of(next_one.frontend) == pid
             assert next_one.frontend.messages[-1].header["session"] == session
+            assert conversations(home, pid) == 1  # nothing is kept for the one that is gone
+
+
+def conversations(home: Home, pid: int) -> int:
+    """Return for how many clients of a session the server keeps something."""
+    records = home.path.glob("state/sessions/*/*/kernel.json")
+    (folder,) = [record.parent for record in records if json.loads(record.read_bytes())["pid"] == pid]
+    return len({path.stem for path in folder.glob("*.[0-9]*")})
 
 
 def test_a_cell_goes_on_without_the_bridge(home: Home) -> None:

@@ -42,15 +42,18 @@ class FakeSession:
     def lonely(self) -> bool:
         return not any(attachment.connected for attachment in self.attachments.values())
 
-    def let_go(self, attachment: Attachment) -> None:
-        self.attachments.pop(attachment.name, None)
-
     def rename(self, name: str) -> None:
         self.key = SessionKey(self.key.owner, name)
 
     @property
     def process(self) -> Any:
         return SimpleNamespace(kernel="python3", pid=7, worker_address=self.worker_address)
+
+    def attach(self, name: str, client: str) -> Attachment:
+        return self.attachments.setdefault(name, Attachment(name, client, 1_000_000))
+
+    def detach(self, name: str) -> None:
+        self.attachments.pop(name, None)
 
     def from_client(self, attachment: Attachment, parts: Any) -> None:
         if self.state is SessionState.DEAD:

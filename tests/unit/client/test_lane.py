@@ -58,7 +58,6 @@ class Place:
             Requests(registry, Lister("gpu1", lambda session: None)),
             self.server_context,
             "here",
-            1_000_000,
             clock,
         )
         socket = server_socket(self.server_context)

@@ -104,7 +104,7 @@ class House:
         self.network = Network()
         doorkeeper = Doorkeeper(self.admission, self.authorized, self.invites, "gpu1", lambda: NOW)
         requests = Requests(self.registry, Lister("gpu1", lambda session: None))
-        self.gate = Gate(doorkeeper, self.registry, requests, context, "gpu1", 1_000_000, lambda: self.now)
+        self.gate = Gate(doorkeeper, self.registry, requests, context, "gpu1", lambda: self.now)
         self.gate.listener = self.network.listen(self.gate)
         self.open = ExitStack()
 
@@ -355,11 +355,13 @@ async def test_a_client_that_fell_silent_is_let_go_and_greets_when_it_speaks_aga
     assert house.only_session().attachments["a1"].connected
 
 
-async def test_closing_tells_everybody(house: House) -> None:
-    callers = [await house.attached(session="work", attachment=name) for name in ("a1", "a2")]
+async def test_closing_lets_go_of_everybody_and_ends_nobody(house: House) -> None:
+    for name in ("a1", "a2"):
+        await house.attached(session="work", attachment=name)
     house.gate.close()
 
-    assert [await caller.refusal() for caller in callers] == ["link-lost", "link-lost"]
+    assert [attachment.connected for attachment in house.only_session().attachments.values()] == [False, False]
+    assert house.only_session().closed == 0
 
 
 async def test_a_calls_lane_reaches_the_worker(house: House) -> None:
