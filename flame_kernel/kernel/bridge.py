@@ -243,7 +243,7 @@ class Bridge:
         welcome = session.welcome
         where = f"Remote Flame: session {welcome.session!r} on {welcome.host} ({session.server})"
         content["banner"] = f"{where}\n{content.get('banner', '')}"
-        return replace(reply, parts=(*reply.parts[:3], write_json(content), *reply.parts[4:]))
+        return Envelope(reply.identities, (*reply.parts[:3], write_json(content), *reply.parts[4:]))
 
     def _on_subscribe(self, topic: bytes) -> None:
         self._answers.welcome(topic)

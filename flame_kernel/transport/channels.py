@@ -20,6 +20,9 @@ from flame_kernel.transport.eventsocket import EventSocket
 OnMessage = Callable[[Channel, Envelope], None]
 OnDamage = Callable[[Channel, ProtocolError], None]
 
+# As many as ipykernel remembers.
+_REMEMBERED_SIGNATURES = 2**16
+
 # A session's socket file appears when its kernel has got so far; libzmq's own 100 ms would be most of a start.
 _RECONNECT_MS = 5
 
@@ -139,7 +142,7 @@ class NotebookChannels:
         on_damage: OnDamage,
         on_subscribe: Callable[[bytes], None],
     ) -> None:
-        self._signer = Signer(info.key)
+        self._signer = Signer(info.key, _REMEMBERED_SIGNATURES)
         self._on_subscribe = on_subscribe
         self._sockets: dict[Channel, EventSocket] = {}
         for channel in Channel:
