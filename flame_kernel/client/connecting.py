@@ -9,7 +9,6 @@ from contextlib import suppress
 import zmq
 
 from flame_kernel.client import embedded
-from flame_kernel.client.enrol import enrol
 from flame_kernel.client.session import SessionClient, SessionEvents
 from flame_kernel.client.target import Address, Embedded, Target, UnixSocket
 from flame_kernel.errors import HostUnknown, KeyRefused, LinkLost, ServerUnreachable
@@ -113,6 +112,8 @@ class Connector:
             ConnectError: The server can't be reached.
             FlameTimeout: It took too long.
         """
+        from flame_kernel.client.enrol import enrol  # once in a client's life: no kernel's start shall wait for it
+
         address = Address(invite.host, invite.port)
         once = invite.keypair()
         door = Endpoint(_tcp(address), str(address), invite.server_key, once.public, once.secret)

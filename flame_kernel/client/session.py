@@ -14,9 +14,8 @@ from typing import Protocol
 import zmq
 
 from flame_kernel.buffers import Buffer
-from flame_kernel.client.diagnose import why_not
 from flame_kernel.client.link import Link
-from flame_kernel.errors import FlameError, FlameTimeout, LinkLost, ProtocolError
+from flame_kernel.errors import ConnectError, FlameError, FlameTimeout, LinkLost, ProtocolError
 from flame_kernel.protocol import messages, packets
 from flame_kernel.protocol.jupyter import Channel, Envelope, from_link, to_link
 from flame_kernel.protocol.replies import ReplyMatcher
@@ -111,7 +110,7 @@ class SessionClient:
             return await asyncio.wait_for(asyncio.shield(self._opened), timeout)
         except TimeoutError:
             self._link.close(leave=True)
-            reason = await asyncio.to_thread(why_not, self._endpoint, None)
+            reason = await self._why_not(None)
             raise reason or FlameTimeout(
                 f"{self._endpoint.name} answered, but the session was not ready within {timeout:g} s"
             ) from None
@@ -120,8 +119,13 @@ class SessionClient:
             raise
         except _AttemptFailed as failed:
             self._link.close(leave=False)
-            reason = await asyncio.to_thread(why_not, self._endpoint, failed.cause)
+            reason = await self._why_not(failed.cause)
             raise reason or LinkLost(f"the connection to {self._endpoint.name} ended before it was open") from None
+
+    async def _why_not(self, cause: Cause | None) -> ConnectError | None:
+        from flame_kernel.client.diagnose import why_not  # only when something is wrong: a kernel's start waits
+
+        return await asyncio.to_thread(why_not, self._endpoint, cause)
 
     def send(self, channel: Channel, envelope: Envelope) -> None:
         """Send the kernel a message; while the link is down it waits."""
