@@ -35,6 +35,9 @@ _NOT_INHERITED = (
     "NOTIFY_SOCKET",
 )
 
+# How long the system may take to end a process that was killed, in seconds.
+_KILLED_S = 2.0
+
 
 def kernelspecs() -> dict[str, tuple[str, str]]:
     """Return the host's kernelspecs: name to display name and language."""
@@ -182,6 +185,12 @@ class KernelProcess:
 
     async def close(self) -> None:
         """End the process at once and remove its files."""
+        # The manager kills too, but then looks every 100 ms only whether the process has gone; the system tells at once.
+        provisioner = self._manager.provisioner
+        if provisioner is not None and provisioner.has_process:
+            await provisioner.kill()
+            with suppress(TimeoutError):  # what the system can't end for now: as the manager sees fit
+                await asyncio.wait_for(self.ended(), _KILLED_S)
         await self._manager.shutdown_kernel(now=True)
         for path in (Path(self.worker_address.removeprefix("ipc://")), self.log):
             path.unlink(missing_ok=True)
