@@ -40,6 +40,7 @@ class Connector:
         self._context = context
         self._folders = Folders.find(environ)
         self._timeout = timeout
+        self._opening: SessionClient | None = None
 
     async def open(
         self, target: Target, events: SessionEvents, session: str, kernel: str
@@ -64,8 +65,13 @@ class Connector:
         revive = self._start_embedded if isinstance(target, Embedded) else None
 
         async def attempt(endpoint: Endpoint) -> tuple[Endpoint, SessionClient]:
-            client = SessionClient(self._context, endpoint, events, session, kernel, self._client_id, revive)
-            await client.open(self._timeout)
+            client = self._opening = SessionClient(
+                self._context, endpoint, events, session, kernel, self._client_id, revive
+            )
+            try:
+                await client.open(self._timeout)
+            finally:
+                self._opening = None
             return endpoint, client
 
         if isinstance(target, Embedded):
@@ -75,6 +81,11 @@ class Connector:
         if isinstance(target, Address):
             return await attempt(self._known(target))
         return await self._invited(target, attempt)
+
+    def leave(self) -> None:
+        """Tell the server that nobody waits any more for the session that is being opened, if there's one."""
+        if self._opening is not None:
+            self._opening.close(leave=True)
 
     async def _embedded(self, attempt: Attempt) -> tuple[Endpoint, SessionClient]:
         for _ in range(_EMBEDDED_TRIES):

@@ -109,13 +109,13 @@ class SessionClient:
         try:
             return await asyncio.wait_for(asyncio.shield(self._opened), timeout)
         except TimeoutError:
-            self._link.close(leave=True)
+            self._link.close(leave=False)  # a session that takes its time may be there at the next try
             reason = await self._why_not(None)
             raise reason or FlameTimeout(
                 f"{self._endpoint.name} answered, but the session was not ready within {timeout:g} s"
             ) from None
         except asyncio.CancelledError:
-            self._link.close(leave=True)
+            self._link.close(leave=False)
             raise
         except _AttemptFailed as failed:
             self._link.close(leave=False)

@@ -18,8 +18,9 @@ import zmq
 from flame_kernel.client.connecting import Connector
 from flame_kernel.client.target import parse
 from flame_kernel.errors import ConfigurationError, FlameError
-from flame_kernel.kernel.bridge import Bridge, Exit, Settings, goal_of
+from flame_kernel.kernel.bridge import Bridge, Exit, Settings
 from flame_kernel.kernel.door import Goal
+from flame_kernel.kernel.mover import goal_of
 from flame_kernel.kernel.moves import Moves
 from flame_kernel.kernel.parent import when_parent_ends
 from flame_kernel.security.folders import Folders, private
