@@ -34,7 +34,12 @@ def main() -> None:
     """Run the bridge for one notebook."""
     parser = argparse.ArgumentParser(prog="flame-kernel", description="The Remote Flame kernel.")
     parser.add_argument(
-        "-f", dest="connection_file", type=Path, required=True, help="what Jupyter wrote for this kernel"
+        # VS Code says "--f=FILE" to every kernel whose language is Python, with quotes around a name that has spaces.
+        *("-f", "--f"),
+        dest="connection_file",
+        type=lambda text: Path(text.strip('"')),
+        required=True,
+        help="what Jupyter wrote for this kernel",
     )
     parser.add_argument("--host", help="the server: host:port; FLAME_HOST, else the embedded server")
     parser.add_argument("--kernel", help="the kernelspec to run there; FLAME_KERNEL, else the server's default")
@@ -44,7 +49,8 @@ def main() -> None:
         default="end",
         help="whether 'shut down' ends the session or leaves it running",
     )
-    arguments = parser.parse_args()
+    # Frontends add options that they know of ipykernel, such as VS Code's "--debug".
+    arguments, _ = parser.parse_known_args()
     logging.basicConfig(level=logging.WARNING, format="flame: %(message)s")
     try:
         sys.exit(asyncio.run(_run(arguments, os.environ)))
