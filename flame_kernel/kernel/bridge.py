@@ -11,9 +11,9 @@ import asyncio
 import enum
 import logging
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import zmq
 
 from flame_kernel.buffers import Buffer
@@ -50,8 +50,7 @@ class Exit(enum.IntEnum):
     SESSION_DIED = 1  # Jupyter's restarter starts another bridge, which restarts the session
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True):
     """What a bridge is told.
 
     Attributes:

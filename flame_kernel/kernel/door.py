@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from dataclasses import dataclass
+
+import msgspec
 
 from flame_kernel.buffers import Buffer
 from flame_kernel.client.connecting import Connector
@@ -29,8 +30,7 @@ _TIDY_S = 2.0
 _PATIENCE_S = 10.0
 
 
-@dataclass(frozen=True)
-class Goal:
+class Goal(msgspec.Struct, frozen=True):
     """Which session the notebook wants.
 
     Attributes:
@@ -44,8 +44,7 @@ class Goal:
     kernel: str
 
 
-@dataclass(frozen=True)
-class Left:
+class Left(msgspec.Struct, frozen=True):
     """A session that goes on without the notebook.
 
     Attributes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import hashlib
 import logging
@@ -18,6 +17,7 @@ import zmq
 from flame_kernel.client.connecting import Connector
 from flame_kernel.client.target import parse
 from flame_kernel.errors import ConfigurationError, FlameError
+from flame_kernel.kernel.arguments import USAGE, Arguments
 from flame_kernel.kernel.bridge import Bridge, Exit, Settings
 from flame_kernel.kernel.door import Goal
 from flame_kernel.kernel.mover import goal_of
@@ -32,33 +32,17 @@ _OPEN_S = 60.0
 
 def main() -> None:
     """Run the bridge for one notebook."""
-    parser = argparse.ArgumentParser(prog="flame-kernel", description="The Remote Flame kernel.")
-    parser.add_argument(
-        # VS Code says "--f=FILE" to every kernel whose language is Python, with quotes around a name that has spaces.
-        *("-f", "--f"),
-        dest="connection_file",
-        type=lambda text: Path(text.strip('"')),
-        required=True,
-        help="what Jupyter wrote for this kernel",
-    )
-    parser.add_argument("--host", help="the server: host:port; FLAME_HOST, else the embedded server")
-    parser.add_argument("--kernel", help="the kernelspec to run there; FLAME_KERNEL, else the server's default")
-    parser.add_argument(
-        "--on-shutdown",
-        choices=("end", "detach"),
-        default="end",
-        help="whether 'shut down' ends the session or leaves it running",
-    )
-    # Frontends add options that they know of ipykernel, such as VS Code's "--debug".
-    arguments, _ = parser.parse_known_args()
     logging.basicConfig(level=logging.WARNING, format="flame: %(message)s")
+    words = sys.argv[1:]
+    if "-h" in words or "--help" in words:
+        sys.exit(USAGE)
     try:
-        sys.exit(asyncio.run(_run(arguments, os.environ)))
+        sys.exit(asyncio.run(_run(Arguments.read(words), os.environ)))
     except FlameError as error:
         sys.exit(f"flame: {error}")
 
 
-async def _run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Exit:
+async def _run(arguments: Arguments, environ: Mapping[str, str]) -> Exit:
     info = _read(arguments.connection_file)
     first = Goal(
         parse(arguments.host, environ),
@@ -70,7 +54,7 @@ async def _run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Exi
     goal = first if latest is None else goal_of(latest, first, environ)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     loop = asyncio.get_running_loop()
-    settings = Settings(goal, environ, arguments.on_shutdown == "detach", moves)
+    settings = Settings(goal, environ, arguments.detach, moves)
     bridge = Bridge(
         context, info, Connector(context, environ, _OPEN_S, _client_id(arguments.connection_file)), settings
     )

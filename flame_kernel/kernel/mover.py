@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+
+import msgspec
 
 from flame_kernel.client.target import Embedded, parse
 from flame_kernel.kernel.answers import Answers
@@ -83,7 +84,7 @@ class Mover:
         with self._answers.executing(request):
             left = await self._door.move(goal_of(move, self._first, self._environ))
             # An invite has done its work, and its secret need not be kept.
-            self._moves.remember(replace(move, target=self._door.where) if "#" in move.target else move)
+            self._moves.remember(msgspec.structs.replace(move, target=self._door.where) if "#" in move.target else move)
             text = f"this notebook now runs on {self._door.where}\n"
             if left is not None:
                 text += self._about(left)

@@ -6,9 +6,9 @@ The Jupyter messaging specification 5.5 gives the socket types; the connection f
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import zmq
 
 from flame_kernel.buffers import Buffer
@@ -27,8 +27,7 @@ _REMEMBERED_SIGNATURES = 2**16
 _RECONNECT_MS = 5
 
 
-@dataclass(frozen=True)
-class ConnectionInfo:
+class ConnectionInfo(msgspec.Struct, frozen=True):
     """What a connection file says.
 
     Attributes:

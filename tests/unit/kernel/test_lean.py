@@ -12,6 +12,7 @@ LIST = "import sys, flame_kernel.kernel.__main__; print(*sys.modules, sep='\\n')
 # Slow, and needed by a server, by a first pairing, or by nobody.
 HEAVY = (
     "IPython",
+    "argparse",
     "email",
     "flame_kernel.client.diagnose",
     "flame_kernel.client.enrol",
