@@ -9,7 +9,7 @@ from typing import Protocol
 import msgspec
 
 from flame_kernel.buffers import Buffer
-from flame_kernel.errors import FlameError, KeyRefused, LinkLost, ProtocolError
+from flame_kernel.errors import FlameError, KeyRefused, ProtocolError
 from flame_kernel.protocol import messages, packets
 from flame_kernel.protocol.conversation import Conversation, Hole, Message, Missing
 from flame_kernel.protocol.link import LINK, LinkEvent, LinkState, Machine
@@ -165,12 +165,6 @@ class Link:
 
     def _on_refused(self, packet: Packet) -> None:
         refusal = messages.decode(_only(packet), messages.Refusal)
-        if refusal.code == LinkLost.code:
-            # The server was stopped. As when it is gone without a word: another one may take its place.
-            self.on_down(Cause.LOST)
-            if self._machine.state is LinkState.DIALLING:  # else whoever was told has closed it
-                self._dialler.dial()
-            return
         self._end(LinkEvent.REFUSED)
         self._events.on_ended(refusal.error())
 

@@ -185,7 +185,7 @@ class KernelProcess:
 
     async def close(self) -> None:
         """End the process at once and remove its files."""
-        # The manager kills too, but then looks every 100 ms only whether the process has gone; the system tells at once.
+        # The manager kills too, but then looks every 100 ms only whether it has gone; the system tells at once.
         provisioner = self._manager.provisioner
         if provisioner is not None and provisioner.has_process:
             await provisioner.kill()

@@ -8,7 +8,7 @@ import pytest
 
 from flame_kernel.buffers import Buffer
 from flame_kernel.client.link import Link
-from flame_kernel.errors import FlameError, KeyRefused, LinkLost, ProtocolError, UnknownSession
+from flame_kernel.errors import FlameError, KeyRefused, ProtocolError, UnknownSession
 from flame_kernel.protocol import messages, packets
 from flame_kernel.protocol.link import LinkState
 from flame_kernel.protocol.messages import Hello, Refusal, Welcome
@@ -355,19 +355,6 @@ async def test_nothing_is_told_after_it_was_closed(line: Line) -> None:
     await settled()
 
     assert (line.client.heard, line.client.downs, line.client.ended) == ([], [], [])
-
-
-async def test_a_server_that_was_stopped_is_a_link_that_was_lost(line: Line) -> None:
-    link = await line.open()
-    line.server.send(Kind.REFUSED, [messages.encode(Refusal.of(LinkLost("the server was stopped")))])
-    link.send([b"meanwhile"])
-
-    await until(lambda: len(line.client.opened) == 2)  # by the one that took its place
-    await until(lambda: line.server.heard)
-    assert line.client.downs == [Cause.LOST]
-    assert line.client.ended == []
-    assert line.server.hellos[-1].resumed
-    assert line.server.heard == [b"meanwhile"]
 
 
 @pytest.mark.parametrize("leave", [True, False])
