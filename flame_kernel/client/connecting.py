@@ -82,6 +82,11 @@ class Connector:
             return await attempt(self._known(target))
         return await self._invited(target, attempt)
 
+    @property
+    def reached(self) -> bool:
+        """Whether the server of the session that is being opened is there."""
+        return self._opening is not None and self._opening.reached
+
     def leave(self) -> None:
         """Tell the server that nobody waits any more for the session that is being opened, if there's one."""
         if self._opening is not None:

@@ -18,6 +18,7 @@ from flame_kernel.client.link import Link
 from flame_kernel.errors import ConnectError, FlameError, FlameTimeout, LinkLost, ProtocolError
 from flame_kernel.protocol import messages, packets
 from flame_kernel.protocol.jupyter import Channel, Envelope, from_link, to_link
+from flame_kernel.protocol.link import LinkState
 from flame_kernel.protocol.replies import ReplyMatcher
 from flame_kernel.transport.dialler import ZmqDialler
 from flame_kernel.transport.interface import Cause, Endpoint
@@ -130,6 +131,11 @@ class SessionClient:
     def send(self, channel: Channel, envelope: Envelope) -> None:
         """Send the kernel a message; while the link is down it waits."""
         self._require_link().send(to_link(channel, envelope))
+
+    @property
+    def reached(self) -> bool:
+        """Whether the server is there; the session may still have to come up."""
+        return self._link is not None and self._link.state in (LinkState.GREETING, LinkState.OPEN)
 
     @property
     def server(self) -> str:

@@ -26,8 +26,10 @@ log = logging.getLogger(__name__)
 # How long it may take to end a session that the notebook leaves without having used it, in seconds.
 _TIDY_S = 2.0
 
-# Frontends give up on a kernel that does not tell what it is within 60 s. After this long we tell in its place.
+# Frontends give up on a kernel that does not tell what it is within 60 s. After this long we tell in its place; when
+# the server is there, and only the session takes its time, it's worth to wait for what the session says of itself.
 _PATIENCE_S = 10.0
+_MORE_PATIENCE_S = 30.0
 
 
 class Goal(msgspec.Struct, frozen=True):
@@ -280,8 +282,12 @@ class Door:
     def _queued(self) -> list[Envelope]:
         return [envelope for _, envelope in self._waiting if envelope.header().msg_type == "execute_request"]
 
-    def _introduce(self, opening: asyncio.Task[None]) -> None:
-        if self._opening is opening:
+    def _introduce(self, opening: asyncio.Task[None], more_patience: bool = True) -> None:
+        if self._opening is not opening:
+            return
+        if more_patience and self._connector.reached:
+            asyncio.get_running_loop().call_later(_MORE_PATIENCE_S, self._introduce, opening, False)
+        else:
             self._late = SessionError(f"session {self._goal.session!r} is not there yet; cells wait for it")
             self._pass_on_waiting()
 

@@ -93,3 +93,15 @@ def test_an_interrupt_reaches_cells_that_wait_for_the_session(slow_home: tuple[H
         assert front.finish(second, timeout=5).reply["status"] == "aborted"
         gate.touch()
         assert value_of(front, "'x' in globals()") == "False"
+
+
+def test_what_the_kernel_is_is_the_sessions_to_say_when_its_server_is_there(slow_home: tuple[Home, Path]) -> None:
+    home, gate = slow_home
+    with running(home) as kernel:
+        front = kernel.frontend
+        asked = front.send("kernel_info_request")
+        until(lambda: sessions(home))
+        with pytest.raises(AssertionError):
+            front.finish(asked, timeout=12)
+        gate.touch()
+        assert front.finish(asked).reply["implementation"] == "ipython"
