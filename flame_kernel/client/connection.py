@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import zmq
@@ -14,6 +16,7 @@ from flame_kernel.client.connecting import Connector
 from flame_kernel.client.display import Display, Terminal
 from flame_kernel.client.failures import from_answer, marked
 from flame_kernel.client.lane import Lane, Lanes
+from flame_kernel.client.remote_end import RemoteEnd
 from flame_kernel.client.session import Fate, SessionClient, resumed
 from flame_kernel.client.target import Target
 from flame_kernel.errors import FlameError, LinkLost, RemoteError, SessionDied, SessionError, SessionRestarted
@@ -92,6 +95,18 @@ class Connection:
         if answer.outcome is Outcome.ERROR:
             raise from_answer(answer, self.where, self._plain)
         return load(answer.format, answer.parts, self._plain)
+
+    @contextmanager
+    def copying(self, timeout: float | None) -> Iterator[RemoteEnd]:
+        """Give the session as an end of a copy, on a lane of its own.
+
+        Args:
+            timeout: How long all that is done with it may take, in seconds; ``None`` for as long as it takes.
+        """
+        self._require_open()
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._lanes.borrowed() as lane:
+            yield RemoteEnd(lane, self.endpoint.name, deadline, timeout)
 
     def run(self, code: str, display: Display, show_result: bool, silent: bool, store_history: bool) -> CellResult:
         """Run a cell and return what it gave; its exception is in the result, not raised.

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import atexit
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
+from flame_kernel.buffers import Buffer
 from flame_kernel.client import display as displays
+from flame_kernel.client import files
 from flame_kernel.client.cells import CellResult
 from flame_kernel.client.connection import Connection
+from flame_kernel.client.copying import CopyResult
 from flame_kernel.client.proxies import RemoteObject
 from flame_kernel.protocol.calls import Operation
 from flame_kernel.protocol.messages import KernelInfo, SessionInfo
@@ -191,6 +195,112 @@ class Flame:
         if check and result.error is not None:
             raise result.error
         return result
+
+    def put(
+        self,
+        local: files.Path | Sequence[files.Path],
+        remote: str = "./",
+        *,
+        links: str = "keep",
+        progress: bool | None = None,
+        timeout: float | None = None,
+    ) -> CopyResult:
+        """Copy files and folders to the session's host.
+
+        A file appears whole or not at all. A copy that was cut short is continued when it's made again; what is there
+        already and the same is not sent. Permissions and times of change are kept.
+
+        Args:
+            local: What: a path or several, with ``~`` and wildcards.
+            remote: Where to; ``~`` is expanded, and the session's working folder is where relative paths begin. With a
+                ``/`` at its end, or when several things are copied, it's the folder that they go into; without, a file
+                is given this name (or goes into a folder of this name), and a folder's content goes into this folder.
+                A local folder that is named with ``/`` at its end stands for its content.
+            links: What to do with symbolic links in folders: ``keep`` copies them as links and refuses those that lead
+                out of the folder, ``follow`` copies what they point to, ``skip`` leaves them out.
+            progress: Whether a bar shows how it goes on; ``None`` for: in a notebook and on a terminal, if it takes a
+                while.
+            timeout: How long it may take, in seconds; ``None`` for as long as it takes.
+
+        Returns:
+            What was copied.
+
+        Raises:
+            OSError: A file system refuses: not found, no permission, no space, is a directory; of the class that fits.
+            TransferError: A file changed meanwhile, or would come to stand outside of the destination.
+            FlameTimeout: It took too long; made again, it goes on.
+
+        Example:
+            >>> flame.put("data/*.csv", "~/incoming/")
+            CopyResult(files=12, bytes=73400320, found=0, skipped=())
+        """
+        return files.put(self._connection, local, remote, links, progress, timeout)
+
+    def get(
+        self,
+        remote: files.Path | Sequence[files.Path],
+        local: files.Path = "./",
+        *,
+        links: str = "keep",
+        progress: bool | None = None,
+        timeout: float | None = None,
+    ) -> CopyResult:
+        """Copy files and folders from the session's host; the twin of :meth:`put`, with the same rules.
+
+        Nothing is written outside of the destination, whatever the host answers.
+
+        Args:
+            remote: What: a path or several over there, with ``~`` and wildcards.
+            local: Where to.
+            links: What to do with symbolic links in folders.
+            progress: Whether a bar shows how it goes on.
+            timeout: How long it may take, in seconds; ``None`` for as long as it takes.
+
+        Returns:
+            What was copied.
+
+        Raises:
+            OSError: A file system refuses.
+            TransferError: A file changed meanwhile, or would come to stand outside of the destination.
+            FlameTimeout: It took too long; made again, it goes on.
+
+        Example:
+            >>> flame.get("results/", "here/")
+            CopyResult(files=3, bytes=1024, found=0, skipped=())
+        """
+        return files.get(self._connection, remote, local, links, progress, timeout)
+
+    def sendfile(self, name: str, data: Buffer, *, timeout: float | None = None) -> None:
+        """Write a file over there, whole or not at all.
+
+        Args:
+            name: Its path.
+            data: Its content.
+            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
+
+        Raises:
+            OSError: The file system refuses; of the class that fits.
+
+        Example:
+            >>> flame.sendfile("r.bin", b"...")
+        """
+        files.send(self._connection, name, data, timeout)
+
+    def getfile(self, name: str, *, timeout: float | None = None) -> bytes:
+        """Return the content of a file over there.
+
+        Args:
+            name: Its path.
+            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
+
+        Raises:
+            OSError: The file system refuses; of the class that fits.
+
+        Example:
+            >>> flame.getfile("r.bin")
+            b'...'
+        """
+        return files.fetch(self._connection, name, timeout)
 
     def sessions(self) -> tuple[SessionInfo, ...]:
         """List the sessions on the server that belong to this client's key."""

@@ -48,6 +48,20 @@ class Operation(enum.IntEnum):
     OUTCOME = 7  # [msg_id, limit in bytes] → (state, value, exception) of a cell that was run with the "flame" metadata
     PING = 8  # [] → None
 
+    # Files. Operands and value are plain data, in the format PARTS; what it is about is in ``flame_kernel.files``.
+    FIND = 32  # [pattern, what to do with links] → the sources that match
+    WHERE = 33  # [destination] → what it is
+    READ = 34  # [base, name, offset, length, stamp] → the piece's checksum; the piece is a buffer beside it
+    SUMS = 35  # [root, name, tag, first, count] → checksums of pieces
+    BEGIN = 36  # [root, name, tag, size, private] → what is there already
+    WRITE = 37  # [root, name, tag, offset, checksum], and the piece beside it → None
+    FINISH = 38  # [root, name, tag, size, mode, time of change] → None
+    SAVE = 39  # [root, name, mode, time of change, checksum], and the content beside it → None
+    DISCARD = 40  # [root, name, tag] → None
+    FOLDERS = 41  # [root, names] → those that were made
+    LINKS = 42  # [root, pairs of name and target] → None
+    SETTLE = 43  # [root, names with modes and times of change] → None
+
 
 class Outcome(enum.IntEnum):
     """What comes back."""

@@ -13,8 +13,9 @@ from typing import Any, Callable
 
 from flame_kernel.buffers import size
 from flame_kernel.errors import ProtocolError, SerializationError
+from flame_kernel.files import ends
 from flame_kernel.protocol.calls import Operation
-from flame_kernel.serialize import dump
+from flame_kernel.serialize import Parts, dump
 from flame_kernel.worker.failures import Sources
 
 # Cells whose outcome nobody fetched are forgotten beyond this many.
@@ -44,6 +45,7 @@ class Operations:
             Operation.PULL: self.pull,
             Operation.OUTCOME: self.outcome,
             Operation.PING: self.ping,
+            **ends.OPERATIONS,
         }
 
     def run(self, operation: Operation, operands: Any) -> Any:
@@ -59,6 +61,8 @@ class Operations:
         Raises:
             ProtocolError: The operands are not those of the operation.
         """
+        if isinstance(operands, Parts) and isinstance(operands.value, list):
+            operands = [*operands.value, *operands.buffers]
         if not isinstance(operands, (tuple, list)) or not all(isinstance(name, str) for name in operands[:1]):
             raise ProtocolError(f"a call came without what {operation.name.lower()} needs")
         return self._table[operation](*operands)
