@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Sequence
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any
 
 from flame_kernel.buffers import Buffer
 from flame_kernel.client import display as displays
-from flame_kernel.client import files
+from flame_kernel.client import files, modules
 from flame_kernel.client.cells import CellResult
 from flame_kernel.client.connection import Connection
 from flame_kernel.client.copying import CopyResult
@@ -301,6 +301,46 @@ class Flame:
             b'...'
         """
         return files.fetch(self._connection, name, timeout)
+
+    def sendmodule(self, module: str | ModuleType, source: str | None = None, *, timeout: float | None = None) -> None:
+        """Send a module, so that code over there can import it.
+
+        One of that name is replaced, and nothing of the old one is left; if the new one fails, it's as it was before.
+
+        Args:
+            module: A name for ``source``, which may be dotted; or a module or package of this machine, or its name. Of
+                a package all modules are sent, as source: no data files, and nothing that is compiled.
+            source: Python source.
+            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
+
+        Raises:
+            TransferError: It can't be sent as source, or stands for what can't be replaced.
+            SyntaxError: It isn't Python.
+            Exception: Whatever the module raises when it's imported.
+
+        Example:
+            >>> flame.sendmodule("tools.text", "def shout(text): return text.upper()")
+            >>> flame.module("tools.text").shout("hello")
+            'HELLO'
+        """
+        modules.send(self._connection, module, source, timeout)
+
+    def getmodule(self, name: str, *, timeout: float | None = None) -> str:
+        """Return the source of a module over there.
+
+        Args:
+            name: Its dotted name.
+            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
+
+        Raises:
+            ModuleNotFoundError: There's none of that name.
+            TransferError: It has no source in Python, such as a C module.
+
+        Example:
+            >>> flame.getmodule("tools.text")
+            'def shout(text): return text.upper()'
+        """
+        return modules.fetch(self._connection, name, timeout)
 
     def sessions(self) -> tuple[SessionInfo, ...]:
         """List the sessions on the server that belong to this client's key."""

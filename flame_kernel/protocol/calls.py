@@ -62,6 +62,10 @@ class Operation(enum.IntEnum):
     LINKS = 42  # [root, pairs of name and target] → None
     SETTLE = 43  # [root, names with modes and times of change] → None
 
+    # Modules as source.
+    SENDMODULE = 44  # [name, [name, source, whether it's a package] of each module, whether that is all of it] → None
+    GETMODULE = 45  # [name] → its source
+
 
 class Outcome(enum.IntEnum):
     """What comes back."""

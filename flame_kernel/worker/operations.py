@@ -17,6 +17,7 @@ from flame_kernel.files import ends
 from flame_kernel.protocol.calls import Operation
 from flame_kernel.serialize import Parts, dump
 from flame_kernel.worker.failures import Sources
+from flame_kernel.worker.modules import SentModules
 
 # Cells whose outcome nobody fetched are forgotten beyond this many.
 _MAX_OUTCOMES = 32
@@ -35,6 +36,7 @@ class Operations:
     def __init__(self, namespace: MutableMapping[str, Any]) -> None:
         self._namespace = namespace
         self._sources = Sources()
+        self._modules = SentModules()
         self._outcomes: OrderedDict[str, tuple[Any, BaseException | None]] = OrderedDict()
         self._table: dict[Operation, Callable[..., Any]] = {
             Operation.EVALUATE: self.evaluate,
@@ -45,6 +47,8 @@ class Operations:
             Operation.PULL: self.pull,
             Operation.OUTCOME: self.outcome,
             Operation.PING: self.ping,
+            Operation.SENDMODULE: self._modules.send,
+            Operation.GETMODULE: self._modules.get,
             **ends.OPERATIONS,
         }
 
