@@ -66,13 +66,14 @@ class Cell:
         return self.reply is not None and self.idle
 
 
-def request_for(code: str, silent: bool, store_history: bool) -> Envelope:
+def request_for(code: str, silent: bool, store_history: bool, keep: bool = True) -> Envelope:
     """Return the message that runs a cell.
 
     Args:
         code: The cell.
         silent: Whether it's hidden from history and displays.
         store_history: Whether it counts and is kept in the session's history.
+        keep: Whether the session keeps its value and exception until they are fetched.
     """
     content = {
         "code": code,
@@ -82,8 +83,7 @@ def request_for(code: str, silent: bool, store_history: bool) -> Envelope:
         "allow_stdin": True,
         "stop_on_error": False,
     }
-    # The metadata asks the worker to keep value and exception until they are fetched.
-    return compose("execute_request", content, session="flame-client", metadata={"flame": True})
+    return compose("execute_request", content, session="flame-client", metadata={"flame": True} if keep else {})
 
 
 class Cells:

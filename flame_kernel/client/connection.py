@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -118,8 +119,19 @@ class Connection:
             silent: Whether it's hidden from history and displays.
             store_history: Whether it counts and is kept in the session's history.
         """
+        cell = self.follow(request_for(code, silent, store_history), display, show_result)
+        return self._outcome(cell, cell.request.header().msg_id)
+
+    def follow(self, request: Envelope, display: Display, show_result: bool = True) -> Cell:
+        """Run a cell to its end, and return it as it is then.
+
+        Args:
+            request: The message that runs it.
+            display: What shows its outputs while they come.
+            show_result: Whether the last expression's value is shown as well.
+        """
         self._require_open()
-        cell = Cell(request_for(code, silent, store_history))
+        cell = Cell(request)
         msg_id = self._cells.begin(cell)
         self._loop.call(lambda: self._client.send(Channel.SHELL, cell.request))
 
@@ -131,7 +143,37 @@ class Connection:
             self._follow(cell, display, answer, show_result)
         finally:
             self._cells.end(msg_id)
-        return self._outcome(cell, msg_id)
+        return cell
+
+    def ask_kernel(self, msg_type: str, content: dict[str, Any], timeout: float | None) -> dict[str, Any] | None:
+        """Ask the session's kernel something, and return the content of its reply.
+
+        Args:
+            msg_type: A request on the shell channel that runs nothing, such as ``complete_request``.
+            content: What goes with it.
+            timeout: How long to wait, in seconds; a kernel that runs a cell does not answer.
+
+        Returns:
+            The reply's content, or ``None`` when none came in time.
+        """
+        self._require_open()
+        asked = Cell(compose(msg_type, content, session="flame-client"))
+        msg_id = self._cells.begin(asked)
+        self._loop.call(lambda: self._client.send(Channel.SHELL, asked.request))
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            while True:
+                arrived = asked.arrived.get(timeout=None if deadline is None else max(0, deadline - time.monotonic()))
+                if isinstance(arrived, FlameError):
+                    raise arrived
+                channel, envelope = arrived
+                if channel is Channel.SHELL:
+                    content = envelope.content()
+                    return content
+        except queue.Empty:
+            return None
+        finally:
+            self._cells.end(msg_id)
 
     def interrupt(self) -> None:
         """Interrupt the session's main thread."""

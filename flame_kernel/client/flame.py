@@ -12,6 +12,7 @@ from flame_kernel.client import display as displays
 from flame_kernel.client import files, modules
 from flame_kernel.client.cells import CellResult
 from flame_kernel.client.connection import Connection
+from flame_kernel.client.console import Console
 from flame_kernel.client.copying import CopyResult
 from flame_kernel.client.proxies import RemoteObject
 from flame_kernel.protocol.calls import Operation
@@ -341,6 +342,15 @@ class Flame:
             'def shout(text): return text.upper()'
         """
         return modules.fetch(self._connection, name, timeout)
+
+    def console(self) -> Console:
+        """Return a console, whose lines run in the session as cells do.
+
+        Example:
+            >>> with flame.console() as console:
+            ...     console.interact()
+        """
+        return Console(self._connection)
 
     def sessions(self) -> tuple[SessionInfo, ...]:
         """List the sessions on the server that belong to this client's key."""
