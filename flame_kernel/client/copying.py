@@ -1,6 +1,6 @@
 """Copying files and trees from one end to the other, whichever of them is the remote one.
 
-What comes from the source's end is checked before it's used: it may be hostile. Names are checked by the sink's end.
+Either end may be hostile: what they say is checked before it's used (``told.py``), and names by the end that writes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from flame_kernel.errors import ProtocolError, TransferError
+from flame_kernel.client import told
+from flame_kernel.errors import TransferError
 from flame_kernel.files import tree
 from flame_kernel.files.chunks import CHUNK
 from flame_kernel.files.ends import End, Reply
@@ -102,12 +103,12 @@ def copy(source: End, sink: End, patterns: Sequence[str], destination: str, link
     """
     if links not in (tree.KEEP, tree.FOLLOW, tree.SKIP):
         raise ValueError(f"links must be 'keep', 'follow' or 'skip', not {links!r}")
-    found: list[Any] = []
-    for pattern in patterns:
-        listed = source.ask(Operation.FIND, pattern, links).value
-        found += listed if isinstance(listed, list) else [None]
-    target = sink.ask(Operation.WHERE, destination).value
-    sources = [_Checked(one, source.where) for one in found]
+    sources = [
+        one
+        for pattern in patterns
+        for one in told.sources(source.ask(Operation.FIND, pattern, links).value, source.where)
+    ]
+    target = told.target(sink.ask(Operation.WHERE, destination).value, sink.where)
     plans = [_plan(one, target, many=one.several or len(sources) > 1) for one in sources]
     files = [file for plan in plans for file in plan.files]
     total = sum(file.size for file in files)
@@ -116,54 +117,38 @@ def copy(source: End, sink: End, patterns: Sequence[str], destination: str, link
     return CopyResult(len(files), total, there, tuple(name for plan in plans for name in plan.skipped))
 
 
-class _Checked:
-    """A source as its end described it, with everything of the type it must have."""
-
-    def __init__(self, told: Any, where: str) -> None:
-        try:
-            self.base, self.name = str(told["base"]), str(told["name"])
-            self.is_file, self.slash = told["kind"] == tree.FILE, bool(told["slash"])
-            self.several = bool(told["several"])
-            self.entries = [
-                (str(name), str(kind), int(size), int(changed), int(mode), str(target))
-                for name, kind, size, changed, mode, target in told["entries"]
-            ]
-        except (TypeError, ValueError, KeyError) as error:
-            raise ProtocolError(f"a list of files came from {where} that can't be read") from error
-        if any(size < 0 for _, _, size, *_ in self.entries) or (self.is_file and len(self.entries) != 1):
-            raise ProtocolError(f"a list of files came from {where} that makes no sense")
-
-
-def _plan(source: _Checked, target: dict[str, Any], many: bool) -> _Plan:
-    into = many or (target["slash"] and not source.slash)
+def _plan(source: told.Source, target: told.Target, many: bool) -> _Plan:
+    into = many or (target.slash and not source.slash)
     if source.is_file:
-        into = many or target["slash"] or target["kind"] == tree.FOLDER
-        plan = _Plan(target["path"] if into else target["folder"], [""] if into else [])
-        _add(plan, source, source.entries[0], source.name if into else target["name"])
+        into = many or target.slash or target.kind == tree.FOLDER
+        plan = _Plan(target.path if into else target.folder, [""] if into else [])
+        _add(plan, source, source.entries[0], source.name if into else target.name)
         return plan
-    plan = _Plan(target["path"], [""])
+    plan = _Plan(target.path, [""])
     prefix = source.name if into else ""
     for entry in source.entries:
-        _add(plan, source, entry, "/".join(part for part in (prefix, entry[0]) if part))
+        _add(plan, source, entry, "/".join(part for part in (prefix, entry.name) if part))
     return plan
 
 
-def _add(plan: _Plan, source: _Checked, entry: tuple[str, str, int, int, int, str], name: str) -> None:
-    relative, kind, size, changed, mode, points_to = entry
-    if kind == tree.FOLDER:
+def _add(plan: _Plan, source: told.Source, entry: told.Entry, name: str) -> None:
+    if entry.kind == tree.FOLDER:
         if name:
             plan.folders.append(name)
-        plan.kept[name] = [mode, changed]
-    elif kind == tree.FILE:
-        plan.files.append(_File(source.base, relative, plan.root, name, size, changed, mode))
-    elif kind == tree.LINK:
-        plan.links.append([name, points_to])
+        plan.kept[name] = [entry.mode, entry.changed_ns]
+    elif entry.kind == tree.FILE:
+        stamp = (entry.size, entry.changed_ns)
+        plan.files.append(_File(source.base, entry.name, plan.root, name, *stamp, entry.mode))
+    elif entry.kind == tree.LINK:
+        plan.links.append([name, entry.points_to])
     else:
-        plan.skipped.append(f"{source.base}/{relative}")
+        plan.skipped.append(f"{source.base}/{entry.name}")
 
 
 def _carry_out(source: End, sink: End, plan: _Plan, meter: Meter) -> int:
-    made = set(sink.ask(Operation.FOLDERS, plan.root, plan.folders).value if plan.folders else ())
+    made: set[str] = set()
+    if plan.folders:
+        made.update(told.strings(sink.ask(Operation.FOLDERS, plan.root, plan.folders).value, sink.where))
     for file in plan.files:
         if file.size <= CHUNK:
             _copy_small(source, sink, file, meter)
@@ -194,9 +179,9 @@ def _copy_large(source: End, sink: End, file: _File, meter: Meter) -> int:
     """Copy a file of more than one piece; returns how much of it was there already."""
     sign = tag(source.where or socket.gethostname(), file.base, file.name, file.stamp, file.root, file.target)
     place = (file.root, file.target, sign)
-    before = sink.ask(Operation.BEGIN, *place, file.size, True).value
-    old, here = before.get("old"), int(before.get("here", 0))
-    if old and old[0] == file.size and abs(old[1] - file.changed_ns) < _SAME_TIME_NS:
+    before = told.before(sink.ask(Operation.BEGIN, *place, file.size, True).value, sink.where)
+    old = before.old
+    if old is not None and old[0] == file.size and abs(old[1] - file.changed_ns) < _SAME_TIME_NS:
         wholly = range(_pieces(file.size))
         if len(_same(source, sink, file, "", wholly)) == len(wholly):
             sink.ask(Operation.DISCARD, *place)
@@ -204,7 +189,7 @@ def _copy_large(source: End, sink: End, file: _File, meter: Meter) -> int:
             return file.size
     there = 0
     for batch in _batches(file.size):
-        whole = [piece for piece in batch if _end(piece, file.size) <= here]
+        whole = [piece for piece in batch if _end(piece, file.size) <= before.here]
         same = _same(source, sink, file, sign, range(whole[0], whole[-1] + 1)) if whole else frozenset()
         for piece in batch:
             length = _end(piece, file.size) - piece * CHUNK
@@ -248,9 +233,9 @@ def _same(source: End, sink: End, file: _File, sign: str, pieces: range) -> froz
         count = min(_SUMS_AT_A_TIME, pieces.stop - first)
         ours: list[Reply] = []
         source.post(Operation.SUMS, file.base, file.name, None, first, count, then=ours.append)
-        theirs = sink.ask(Operation.SUMS, file.root, file.target, sign, first, count).value
+        theirs = told.strings(sink.ask(Operation.SUMS, file.root, file.target, sign, first, count).value, sink.where)
         source.drain()
-        pairs = zip(ours[0].value, theirs, strict=False)
+        pairs = zip(told.strings(ours[0].value, source.where), theirs, strict=False)
         same.update(first + index for index, (one, other) in enumerate(pairs) if one == other)
     return frozenset(same)
 

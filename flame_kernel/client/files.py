@@ -5,16 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
 
 from flame_kernel.buffers import Buffer
+from flame_kernel.client import told
 from flame_kernel.client.connection import Connection
 from flame_kernel.client.copying import CopyResult, copy
 from flame_kernel.client.progress import meter
 from flame_kernel.client.remote_end import RemoteEnd
 from flame_kernel.errors import FlameError, TransferError
+from flame_kernel.files import tree
 from flame_kernel.files.chunks import CHUNK, digest
 from flame_kernel.files.ends import LocalEnd, Reply
 from flame_kernel.protocol.calls import Operation
@@ -54,9 +55,9 @@ def send(connection: Connection, name: str, data: Buffer, timeout: float | None)
     """Write a file over there; see :meth:`flame_kernel.client.flame.Flame.sendfile`."""
     content = memoryview(data).cast("B") if len(data) else memoryview(b"")
     with connection.copying(timeout) as there:
-        target = there.ask(Operation.WHERE, name).value
-        folder, last = target["folder"], target["name"]
-        if target["kind"] == "folder" or name.endswith("/"):
+        target = told.target(there.ask(Operation.WHERE, name).value, there.where)
+        folder, last = target.folder, target.name
+        if target.kind == tree.FOLDER or name.endswith("/"):
             raise IsADirectoryError(errno.EISDIR, f"it is a folder on {there.where}", name)
         if content.nbytes <= CHUNK:
             there.ask(Operation.SAVE, folder, last, None, None, digest(content), data=content)
@@ -78,30 +79,32 @@ def send(connection: Connection, name: str, data: Buffer, timeout: float | None)
 def fetch(connection: Connection, name: str, timeout: float | None) -> bytes:
     """Return a file's content; see :meth:`flame_kernel.client.flame.Flame.getfile`."""
     with connection.copying(timeout) as there:
-        found = there.ask(Operation.WHERE, name).value
-        if not found["kind"]:
+        found = told.target(there.ask(Operation.WHERE, name).value, there.where)
+        if not found.kind:
             raise FileNotFoundError(errno.ENOENT, f"there is no such file on {there.where}", name)
-        if found["kind"] == "folder":
+        if found.kind == tree.FOLDER:
             raise IsADirectoryError(errno.EISDIR, f"it is a folder on {there.where}; get() copies folders", name)
-        if found["stamp"] is None:
+        if found.stamp is None:
             raise TransferError(f"{name} on {there.where} is neither a file nor a folder")
-        place = (found["folder"], found["name"])
-        size = int(found["stamp"][0])
+        place = (found.folder, found.name)
+        size = found.stamp[0]
         if not size:
             return _until_its_end(there, place)
         pieces: dict[int, Buffer] = {}
         for offset in range(0, size, CHUNK):
             length = min(CHUNK, size - offset)
             there.post(
-                Operation.READ, *place, offset, length, found["stamp"], weight=length, then=_keep(pieces, offset)
+                Operation.READ, *place, offset, length, found.stamp, weight=length, then=_keep(pieces, offset, length)
             )
         there.drain()
     return b"".join(pieces[offset] for offset in sorted(pieces))
 
 
-def _keep(pieces: dict[int, Buffer], offset: int) -> Any:
+def _keep(pieces: dict[int, Buffer], offset: int, length: int) -> Callable[[Reply], None]:
     def keep(read: Reply) -> None:
         pieces[offset] = _checked(read)
+        if len(read.data) != length:
+            raise TransferError("a piece of a file came with another length than it should; fetch it again")
 
     return keep
 

@@ -18,9 +18,13 @@ from flame_kernel.client.copying import CopyResult, Meter, copy
 from flame_kernel.errors import FlameError, ProtocolError, TransferError, UnsafePath
 from flame_kernel.files import chunks, landing
 from flame_kernel.files.chunks import CHUNK, digest
-from flame_kernel.files.ends import LocalEnd, Reply
+from flame_kernel.files.ends import LocalEnd, Reply, reply
 from flame_kernel.files.names import PARTIAL
 from flame_kernel.protocol.calls import Operation
+from flame_kernel.serialize import Parts
+
+# What answers are made of.
+KEYS = ["base", "name", "kind", "slash", "several", "entries", "path", "folder", "stamp", "here", "old"]
 
 
 class Spy(LocalEnd):
@@ -413,6 +417,41 @@ def test_a_name_of_a_single_file_that_leads_out_is_refused(tmp_path: Path) -> No
 def test_a_listing_that_makes_no_sense_is_an_error(tmp_path: Path, told: dict[str, Any]) -> None:
     with pytest.raises(ProtocolError):
         go(tmp_path / "x", tmp_path / "t", source=Spy(listing(**told)))
+
+
+json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=8),
+    max_leaves=8,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(
+        [Operation.FIND, Operation.WHERE, Operation.BEGIN, Operation.SUMS, Operation.FOLDERS, Operation.READ]
+    ),
+    json,
+    st.booleans(),
+)
+def test_nonsense_from_either_end_is_an_error_and_nothing_else(
+    tmp_path: Path, operation: Operation, nonsense: Any, at_source: bool
+) -> None:
+    tree = tmp_path / "s"
+    if not tree.exists():
+        tree.mkdir()
+        (tree / "large").write_bytes(bytes(2 * CHUNK))
+    end = Spy(lambda asked, operands: Reply(nonsense, b"x") if asked is operation else None)
+    with contextlib.suppress(FlameError, OSError):
+        go(tree, tmp_path / "t", **{"source" if at_source else "sink": end})
+
+
+@given(json, st.lists(st.binary(max_size=3), max_size=2))
+def test_an_answer_that_is_none_is_an_error(nonsense: Any, buffers: list[bytes]) -> None:
+    with contextlib.suppress(ProtocolError, OSError, FlameError):
+        assert isinstance(reply(Parts(nonsense, buffers), "there"), Reply)
+    with pytest.raises(ProtocolError):
+        reply(nonsense, "there")
 
 
 def test_a_piece_of_another_length_is_an_error(tmp_path: Path) -> None:
