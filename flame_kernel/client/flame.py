@@ -9,7 +9,7 @@ from typing import Any
 
 from flame_kernel.buffers import Buffer
 from flame_kernel.client import display as displays
-from flame_kernel.client import files, modules
+from flame_kernel.client import files, module_source
 from flame_kernel.client.cells import CellResult
 from flame_kernel.client.connection import Connection
 from flame_kernel.client.console import Console
@@ -324,7 +324,7 @@ class Flame:
             >>> flame.module("tools.text").shout("hello")
             'HELLO'
         """
-        modules.send(self._connection, module, source, timeout)
+        module_source.send(self._connection, module, source, timeout)
 
     def getmodule(self, name: str, *, timeout: float | None = None) -> str:
         """Return the source of a module over there.
@@ -341,7 +341,7 @@ class Flame:
             >>> flame.getmodule("tools.text")
             'def shout(text): return text.upper()'
         """
-        return modules.fetch(self._connection, name, timeout)
+        return module_source.fetch(self._connection, name, timeout)
 
     def console(self) -> Console:
         """Return a console, whose lines run in the session as cells do.

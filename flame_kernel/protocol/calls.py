@@ -49,22 +49,22 @@ class Operation(enum.IntEnum):
     PING = 8  # [] → None
 
     # Files. Operands and value are plain data, in the format PARTS; what it is about is in ``flame_kernel.files``.
-    FIND = 32  # [pattern, what to do with links] → the sources that match
-    WHERE = 33  # [destination] → what it is
-    READ = 34  # [base, name, offset, length, stamp] → the piece's checksum; the piece is a buffer beside it
-    SUMS = 35  # [root, name, tag, first, count] → checksums of pieces
-    BEGIN = 36  # [root, name, tag, size, private] → what is there already
-    WRITE = 37  # [root, name, tag, offset, checksum], and the piece beside it → None
-    FINISH = 38  # [root, name, tag, size, mode, time of change] → None
-    SAVE = 39  # [root, name, mode, time of change, checksum], and the content beside it → None
-    DISCARD = 40  # [root, name, tag] → None
-    FOLDERS = 41  # [root, names] → those that were made
-    LINKS = 42  # [root, pairs of name and target] → None
-    SETTLE = 43  # [root, names with modes and times of change] → None
+    FIND = 64  # [pattern, what to do with links] → the sources that match
+    WHERE = 65  # [destination] → what it is
+    READ = 66  # [base, name, offset, length, stamp] → the piece's checksum; the piece is a buffer beside it
+    SUMS = 67  # [root, name, tag, first, count] → checksums of pieces
+    BEGIN = 68  # [root, name, tag, size, private] → what is there already
+    WRITE = 69  # [root, name, tag, offset, checksum], and the piece beside it → None
+    FINISH = 70  # [root, name, tag, size, mode, time of change] → None
+    SAVE = 71  # [root, name, mode, time of change, checksum], and the content beside it → None
+    DISCARD = 72  # [root, name, tag] → None
+    FOLDERS = 73  # [root, names] → those that were made
+    LINKS = 74  # [root, pairs of name and target] → None
+    SETTLE = 75  # [root, names with modes and times of change] → None
 
     # Modules as source.
-    SENDMODULE = 44  # [name, [name, source, whether it's a package] of each module, whether that is all of it] → None
-    GETMODULE = 45  # [name] → its source
+    SENDMODULE = 76  # [name, [name, source, whether it's a package] of each module, whether that is all of it] → None
+    GETMODULE = 77  # [name] → its source
 
 
 class Outcome(enum.IntEnum):
