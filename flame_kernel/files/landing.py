@@ -145,10 +145,8 @@ def folders(root: str, names: Sequence[str]) -> list[str]:
             else:
                 os.makedirs(path)
         except FileExistsError:
-            if name and os.path.islink(path):
-                raise UnsafePath(
-                    f"{path} is a link, and nothing is written through a link that stands in the destination"
-                ) from None
+            if name:
+                resolve(root, f"{name}/_")  # refuses a link
             if not os.path.isdir(path):
                 raise NotADirectoryError(errno.ENOTDIR, "a folder is to be here, and there is a file", path) from None
         else:
@@ -188,7 +186,8 @@ def settle(root: str, entries: Sequence[Sequence[Any]]) -> None:
         entries: Name, permissions and time of change in ns of each, the inner ones first.
     """
     for name, mode, changed_ns in entries:
-        path = resolve(root, name)
+        # Looked at as one that something is in, so that a link is refused.
+        path = os.path.dirname(resolve(root, f"{name}/_")) if name else root
         os.chmod(path, mode & 0o777)
         os.utime(path, ns=(changed_ns, changed_ns))
 

@@ -207,7 +207,7 @@ def test_links_in_a_circle_are_an_error(tmp_path: Path) -> None:
     source = tmp_path / "s"
     source.mkdir()
     (source / "again").symlink_to(".")
-    with pytest.raises(OSError, match="circle"):
+    with pytest.raises(OSError, match="links lead in a circle"):
         go(source, tmp_path / "t", "follow")
     go(source, tmp_path / "t")
     assert os.readlink(tmp_path / "t" / "again") == "."
@@ -395,6 +395,19 @@ def test_a_name_that_leads_out_is_refused_loudly(tmp_path: Path, name: str) -> N
     told = listing(entries=[[name, "file", 3, 1, 0o600, ""]])
     with pytest.raises(UnsafePath, match="lead out"):
         go(tmp_path / "x", tmp_path / "t", source=Spy(told))
+
+
+def test_a_folder_that_is_a_link_at_the_destination_is_not_touched(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir(mode=0o700)
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "way").symlink_to(outside)
+    told = listing(entries=[["", "folder", 0, 1, 0o777, ""], ["way", "folder", 0, 1, 0o777, ""]])
+    with pytest.raises(UnsafePath, match="is a link"):
+        go(tmp_path / "x", tmp_path / "t", source=Spy(told))
+    with pytest.raises(UnsafePath, match="is a link"):
+        landing.settle(str(tmp_path / "t"), [["way", 0o777, 1]])
+    assert stat.S_IMODE(outside.stat().st_mode) == 0o700
 
 
 def test_a_name_of_a_single_file_that_leads_out_is_refused(tmp_path: Path) -> None:
