@@ -406,6 +406,8 @@ def test_a_folder_that_is_a_link_at_the_destination_is_not_touched(tmp_path: Pat
     with pytest.raises(UnsafePath, match="is a link"):
         go(tmp_path / "x", tmp_path / "t", source=Spy(told))
     with pytest.raises(UnsafePath, match="is a link"):
+        landing.folders(str(tmp_path / "t"), ["way"])
+    with pytest.raises(UnsafePath, match="is a link"):
         landing.settle(str(tmp_path / "t"), [["way", 0o777, 1]])
     assert stat.S_IMODE(outside.stat().st_mode) == 0o700
 
