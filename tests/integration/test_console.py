@@ -233,7 +233,8 @@ def test_it_may_be_repeated_and_keeps_its_state(client: FlameServer, plain: bool
     done = subprocess.run(
         [sys.executable, "-c", TWICE, client.address, str(plain)],
         env=client.client_environ(),
-        input="x = 1\nexit()\nx + 1\nexit()\nx + 2\n",
+        # A kernel that was told to exit does so a little later.
+        input="x = 1\nexit()\nimport time; time.sleep(0.5)\nx + 1\nexit()\nx + 2\n",
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,
