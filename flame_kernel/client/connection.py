@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -144,6 +144,14 @@ class Connection:
         finally:
             self._cells.end(msg_id)
         return cell
+
+    def listen(self, cell: Cell, hear: Callable[[Channel, Envelope], None]) -> None:
+        """Have what a cell says after its end go somewhere; called on the link's thread."""
+        self._cells.listen(cell.request.header().msg_id, hear)
+
+    def ignore(self, hear: Callable[[Channel, Envelope], None]) -> None:
+        """Take back what ``listen`` was told."""
+        self._cells.ignore(hear)
 
     def ask_kernel(self, msg_type: str, content: dict[str, Any], timeout: float | None) -> dict[str, Any] | None:
         """Ask the session's kernel something, and return the content of its reply.

@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -19,6 +21,7 @@ from flame_kernel.client.connection import Connection
 from flame_kernel.client.editing import editing
 from flame_kernel.errors import FlameError, LinkLost, SessionDied
 from flame_kernel.protocol.calls import Operation
+from flame_kernel.protocol.jupyter import Channel, Envelope
 from flame_kernel.security.folders import Folders, private
 
 _PROMPT, _GOES_ON = ">>> ", "... "
@@ -29,6 +32,8 @@ _COMPLETE_S = 5.0
 
 # Leaves the console, not the session: a kernel that is told to exit ends.
 _EXIT = re.compile(r"\s*(exit|quit)\s*(\(.*\))?\s*;?\s*")
+
+_Hear = Callable[[Channel, Envelope], None]
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -79,8 +84,12 @@ class Console:
             raise LinkLost("this console was closed; make another one with flame.console()")
         display, surface = displays.here(), _Surface.find()
         _say(self.banner if banner is None else banner)
-        with self._editing(surface):
-            self._read_and_run(display, surface)
+        late = partial(_show_late, display)
+        try:
+            with self._editing(surface):
+                self._read_and_run(display, surface, late)
+        finally:
+            self._connection.ignore(late)
         _say(_ENDED)
 
     def close(self) -> None:
@@ -93,7 +102,7 @@ class Console:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
-    def _read_and_run(self, display: displays.Display, surface: _Surface) -> None:
+    def _read_and_run(self, display: displays.Display, surface: _Surface, late: _Hear) -> None:
         while True:
             try:
                 code = self._read(surface)
@@ -102,7 +111,7 @@ class Console:
                     return
                 _say("\nKeyboardInterrupt")
                 continue
-            if code is None or (code.strip() and not self._run(code, display)):
+            if code is None or (code.strip() and not self._run(code, display, late)):
                 return
 
     def _read(self, surface: _Surface) -> str | None:
@@ -130,7 +139,7 @@ class Console:
             return True
         return told.get("status") != "incomplete"
 
-    def _run(self, code: str, display: displays.Display) -> bool:
+    def _run(self, code: str, display: displays.Display, late: _Hear) -> bool:
         """Run code and show what comes of it; false when there's no going on."""
         try:
             cell = self._connection.follow(request_for(code, silent=False, store_history=True, keep=False), display)
@@ -140,6 +149,7 @@ class Console:
         except FlameError as error:
             display.stream("stderr", f"{type(error).__name__}: {error}\n")
             return not (self._connection.closed or isinstance(error, SessionDied))
+        self._connection.listen(cell, late)
         reply = cell.reply or {}
         if reply.get("status") == "error" and reply.get("ename") == "SystemExit":
             return False
@@ -192,6 +202,13 @@ class _Surface:
     def prompt(self, text: str) -> str:
         """Return the prompt to show."""
         return "" if self.is_pipe else text
+
+
+def _show_late(display: displays.Display, channel: Channel, envelope: Envelope) -> None:
+    """Show what a thread prints that outlives the line that started it."""
+    if channel is Channel.IOPUB and envelope.header().msg_type == "stream":
+        content = envelope.content()
+        display.stream(str(content.get("name")), str(content.get("text")))
 
 
 def _say(text: str) -> None:

@@ -103,6 +103,22 @@ def test_the_session_can_ask_here(terminal: Callable[..., pexpect.spawn]) -> Non
     child.expect("EOFError.*>>> ")
 
 
+def test_what_threads_print_comes_while_nothing_runs(terminal: Callable[..., pexpect.spawn], tmp_path: Path) -> None:
+    child = terminal()
+    lines = ["import os, threading, time", f"gate = {str(tmp_path / 'gate')!r}"]
+    lines += [
+        "def wait():",
+        "    while not os.path.exists(gate): time.sleep(0.01)",
+        "    print('from a', 'thread')",
+        "",
+    ]
+    for line in [*lines, "threading.Thread(target=wait).start()"]:
+        child.sendline(line)
+        child.expect(r">>> |\.\.\. ")
+    (tmp_path / "gate").touch()
+    child.expect_exact("from a thread")
+
+
 def test_ctrl_c_interrupts_what_runs_there_and_discards_what_is_typed(
     terminal: Callable[..., pexpect.spawn], tmp_path: Path
 ) -> None:
