@@ -11,7 +11,8 @@ import pytest
 
 import flame_kernel
 from flame_kernel import connect
-from tests.integration.servers import PATIENCE_S, FlameServer, clean_environ, flame_command
+from tests.integration.relay import Relay
+from tests.integration.servers import PATIENCE_S, FlameServer, Program, clean_environ, flame_command, until
 from tests.integration.work import WAIT_FOR, in_thread, wait_until_set
 
 
@@ -166,6 +167,23 @@ def test_ctrl_c_ends_what_run_runs(client: FlameServer) -> None:
     assert "KeyboardInterrupt" in child.stderr.read()
     child.stdout.close()
     child.stderr.close()
+
+
+def test_ctrl_c_ends_a_copy_and_the_next_one_goes_on(client: FlameServer, relay: Relay, tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(bytes(range(256)) * 4096 * 16)
+    there = tmp_path / "there"
+    relay.throttle(8 * 1024 * 1024)
+    command = [sys.executable, "-m", "flame_kernel", "put", "-H", relay.address, str(tmp_path / "f"), f"{there}/"]
+    copying = Program(command, client.client_environ())
+    until(lambda: sum(path.stat().st_blocks * 512 for path in there.glob(".*")) > 4 * 1024 * 1024)
+    copying.signal(signal.SIGINT)
+    assert copying.wait() == 1
+    assert "Traceback" not in "\n".join(copying.err)
+    assert not (there / "f").exists()
+    relay.heal()
+    with connect(client.address) as flame:  # through another way, but to the same place
+        flame.put(tmp_path / "f", f"{there}/")
+    assert (there / "f").read_bytes() == (tmp_path / "f").read_bytes()
 
 
 def test_an_unknown_host_is_one_line(client: FlameServer, tmp_path: Path) -> None:
