@@ -101,8 +101,7 @@ class LocalEnd:
 
     def ask(self, operation: Operation, *operands: Any, data: Buffer | None = None) -> Reply:
         """Do it."""
-        buffers = () if data is None else (data,)
-        return reply(OPERATIONS[operation](*operands, *buffers), self.where)
+        return reply(carry_out(operation, Parts(list(operands), () if data is None else (data,))), self.where)
 
     def post(
         self,
@@ -121,18 +120,27 @@ class LocalEnd:
         """Nothing is under way."""
 
 
-def _telling(function: Callable[..., Any]) -> Callable[..., Parts]:
-    def carry_out(*operands: Any) -> Parts:
-        try:
-            value = function(*operands)
-        except TransferError as error:
-            return Parts([_REFUSED, error.code, str(error)])
-        except OSError as error:
-            symbol = errno.errorcode.get(error.errno or 0, "EIO")
-            return Parts([_FAILED, symbol, error.strerror or str(error), error.filename])
-        return value if isinstance(value, Parts) else Parts([_DONE, value])
+def carry_out(operation: Operation, operands: Parts) -> Parts:
+    """Do what an end is asked, and tell what came of it.
 
-    return carry_out
+    Args:
+        operation: What to do.
+        operands: With what.
+
+    Raises:
+        ProtocolError: It isn't one of the operations on files, or the operands are not a list.
+    """
+    function = _FUNCTIONS.get(operation)
+    if function is None or not isinstance(operands.value, list):
+        raise ProtocolError(f"{operation.name.lower()} came in a form that is meant for files")
+    try:
+        value = function(*operands.value, *operands.buffers)
+    except TransferError as error:
+        return Parts([_REFUSED, error.code, str(error)])
+    except OSError as error:
+        symbol = errno.errorcode.get(error.errno or 0, "EIO")
+        return Parts([_FAILED, symbol, error.strerror or str(error), error.filename])
+    return value if isinstance(value, Parts) else Parts([_DONE, value])
 
 
 def _read(base: str, name: str, offset: int, length: int, stamp: Sequence[int] | None) -> Parts:
@@ -161,4 +169,4 @@ _FUNCTIONS: dict[Operation, Callable[..., Any]] = {
     Operation.SETTLE: landing.settle,
 }
 
-OPERATIONS = {operation: _telling(function) for operation, function in _FUNCTIONS.items()}
+OPERATIONS = frozenset(_FUNCTIONS)

@@ -49,7 +49,6 @@ class Operations:
             Operation.PING: self.ping,
             Operation.SENDMODULE: self._modules.send,
             Operation.GETMODULE: self._modules.get,
-            **ends.OPERATIONS,
         }
 
     def run(self, operation: Operation, operands: Any) -> Any:
@@ -65,11 +64,16 @@ class Operations:
         Raises:
             ProtocolError: The operands are not those of the operation.
         """
-        if isinstance(operands, Parts) and isinstance(operands.value, list):
-            operands = [*operands.value, *operands.buffers]
-        if not isinstance(operands, (tuple, list)) or not all(isinstance(name, str) for name in operands[:1]):
+        if isinstance(operands, Parts):
+            return ends.carry_out(operation, operands)
+        act = self._table.get(operation)
+        if (
+            act is None
+            or not isinstance(operands, (tuple, list))
+            or not all(isinstance(name, str) for name in operands[:1])
+        ):
             raise ProtocolError(f"a call came without what {operation.name.lower()} needs")
-        return self._table[operation](*operands)
+        return act(*operands)
 
     def evaluate(self, expression: str) -> Any:
         """Return an expression's value."""
