@@ -24,6 +24,9 @@ from flame_kernel.protocol.calls import Operation
 from flame_kernel.protocol.jupyter import Channel, Envelope
 from flame_kernel.security.folders import Folders, private
 
+# What Python says of itself when it's started.
+_VERSION = "(__import__('sys').version, __import__('sys').platform)"
+
 _PROMPT, _GOES_ON = ">>> ", "... "
 _ENDED = "(Remote session ended)"
 
@@ -60,9 +63,7 @@ class Console:
         """What stands at its top."""
         welcome, where = self._connection.welcome, self._connection.endpoint.name
         if welcome.calls and welcome.language == "python":
-            version, platform = (
-                self._connection.call(Operation.GET, "sys", name)[1] for name in ("version", "platform")
-            )
+            version, platform = self._connection.call(Operation.EVALUATE, _VERSION)
             first = f"Python {version} on {platform}"
         else:
             told = (self._connection.ask_kernel("kernel_info_request", {}, _COMPLETE_S) or {}).get("language_info", {})

@@ -213,14 +213,11 @@ class Flame:
 
         Args:
             local: What: a path or several, with ``~`` and wildcards.
-            remote: Where to; ``~`` is expanded, and the session's working folder is where relative paths begin. With a
-                ``/`` at its end, or when several things are copied, it's the folder that they go into; without, a file
-                is given this name (or goes into a folder of this name), and a folder's content goes into this folder.
-                A local folder that is named with ``/`` at its end stands for its content.
-            links: What to do with symbolic links in folders: ``keep`` copies them as links and refuses those that lead
-                out of the folder, ``follow`` copies what they point to, ``skip`` leaves them out.
-            progress: Whether a bar shows how it goes on; ``None`` for: in a notebook and on a terminal, if it takes a
-                while.
+            remote: Where to: with a ``/`` at its end, or for several things, the folder that they go into; else the
+                file's new name, or the folder that gets a folder's content.
+            links: Symbolic links in folders: ``keep`` copies them as links and refuses those that lead out of the
+                folder, ``follow`` copies what they point to, ``skip`` leaves them out.
+            progress: Whether a bar shows how it goes on; ``None`` for: where somebody looks, if it takes a while.
             timeout: How long it may take, in seconds; ``None`` for as long as it takes.
 
         Returns:
@@ -250,21 +247,6 @@ class Flame:
 
         Nothing is written outside of the destination, whatever the host answers.
 
-        Args:
-            remote: What: a path or several over there, with ``~`` and wildcards.
-            local: Where to.
-            links: What to do with symbolic links in folders.
-            progress: Whether a bar shows how it goes on.
-            timeout: How long it may take, in seconds; ``None`` for as long as it takes.
-
-        Returns:
-            What was copied.
-
-        Raises:
-            OSError: A file system refuses.
-            TransferError: A file changed meanwhile, or would come to stand outside of the destination.
-            FlameTimeout: It took too long; made again, it goes on.
-
         Example:
             >>> flame.get("results/", "here/")
             CopyResult(files=3, bytes=1024, found=0, skipped=())
@@ -288,14 +270,7 @@ class Flame:
         files.send(self._connection, name, data, timeout)
 
     def getfile(self, name: str, *, timeout: float | None = None) -> bytes:
-        """Return the content of a file over there.
-
-        Args:
-            name: Its path.
-            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
-
-        Raises:
-            OSError: The file system refuses; of the class that fits.
+        """Return the content of a file over there; the twin of :meth:`sendfile`.
 
         Example:
             >>> flame.getfile("r.bin")
