@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from flame_kernel import __version__
-from flame_kernel.cli import jupyter, serve, sessions
+from flame_kernel.cli import jupyter, serve, sessions, work
 from flame_kernel.cli.serve import serve_main as serve_main
 from flame_kernel.cli.style import HELP, OneLine
 
@@ -28,5 +28,10 @@ for command in (
     sessions.restart,
     sessions.rename,
     sessions.kill,
+    work.put,
+    work.get,
+    work.console,
+    work.run,
+    work.evaluate,
 ):
     main.add_command(command)

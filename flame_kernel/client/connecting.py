@@ -9,7 +9,6 @@ from contextlib import suppress
 import zmq
 
 from flame_kernel.client import embedded
-from flame_kernel.client.enrol import enrol
 from flame_kernel.client.session import SessionClient, SessionEvents, Wanted
 from flame_kernel.client.target import Address, Embedded, Target, UnixSocket
 from flame_kernel.errors import HostUnknown, KeyRefused, LinkLost, ServerUnreachable
@@ -42,6 +41,7 @@ class Connector:
         self._context = context
         self._folders = Folders.find(environ)
         self._timeout = timeout
+        self._opening: SessionClient | None = None
 
     async def open(self, target: Target, events: SessionEvents, wanted: Wanted) -> tuple[Endpoint, SessionClient]:
         """Open a session, or the server's own lane.
@@ -63,8 +63,11 @@ class Connector:
         revive = self._start_embedded if isinstance(target, Embedded) else None
 
         async def attempt(endpoint: Endpoint) -> tuple[Endpoint, SessionClient]:
-            client = SessionClient(self._context, endpoint, events, wanted, self._client_id, revive)
-            await client.open(self._timeout)
+            client = self._opening = SessionClient(self._context, endpoint, events, wanted, self._client_id, revive)
+            try:
+                await client.open(self._timeout)
+            finally:
+                self._opening = None
             return endpoint, client
 
         if isinstance(target, Embedded):
@@ -74,6 +77,16 @@ class Connector:
         if isinstance(target, Address):
             return await attempt(self._known(target))
         return await self._invited(target, attempt)
+
+    @property
+    def reached(self) -> bool:
+        """Whether the server of the session that is being opened is there."""
+        return self._opening is not None and self._opening.reached
+
+    def leave(self) -> None:
+        """Tell the server that nobody waits any more for the session that is being opened, if there's one."""
+        if self._opening is not None:
+            self._opening.close(leave=True)
 
     async def _embedded(self, attempt: Attempt, start: bool) -> tuple[Endpoint, SessionClient]:
         if not start and not embedded.listens(self._folders):
@@ -116,6 +129,8 @@ class Connector:
             ConnectError: The server can't be reached.
             FlameTimeout: It took too long.
         """
+        from flame_kernel.client.enrol import enrol  # once in a client's life: no kernel's start shall wait for it
+
         address = Address(invite.host, invite.port)
         once = invite.keypair()
         door = Endpoint(_tcp(address), str(address), invite.server_key, once.public, once.secret)

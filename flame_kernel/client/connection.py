@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import queue
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +18,7 @@ from flame_kernel.client.display import Display, Terminal
 from flame_kernel.client.failures import from_answer, marked
 from flame_kernel.client.lane import Lane, Lanes
 from flame_kernel.client.missed import Follower, Missed, Overheard, question_of
+from flame_kernel.client.remote_end import RemoteEnd
 from flame_kernel.client.session import Fate, SessionClient, Wanted, resumed
 from flame_kernel.client.target import Target
 from flame_kernel.errors import FlameError, LinkLost, RemoteError, SessionDied, SessionError, SessionRestarted
@@ -107,6 +110,18 @@ class Connection:
             raise from_answer(answer, self.where, self._plain)
         return load(answer.format, answer.parts, self._plain)
 
+    @contextmanager
+    def copying(self, timeout: float | None) -> Iterator[RemoteEnd]:
+        """Give the session as an end of a copy, on a lane of its own.
+
+        Args:
+            timeout: How long all that is done with it may take, in seconds; ``None`` for as long as it takes.
+        """
+        self._require_open()
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._lanes.borrowed() as lane:
+            yield RemoteEnd(lane, self.endpoint.name, deadline, timeout)
+
     def run(self, code: str, display: Display, show_result: bool, silent: bool, store_history: bool) -> CellResult:
         """Run a cell and return what it gave; its exception is in the result, not raised.
 
@@ -117,8 +132,19 @@ class Connection:
             silent: Whether it's hidden from history and displays.
             store_history: Whether it counts and is kept in the session's history.
         """
+        cell = self.follow(request_for(code, silent, store_history), display, show_result)
+        return self._outcome(cell, cell.request.header().msg_id)
+
+    def follow(self, request: Envelope, display: Display, show_result: bool = True) -> Cell:
+        """Run a cell to its end, and return it as it is then.
+
+        Args:
+            request: The message that runs it.
+            display: What shows its outputs while they come.
+            show_result: Whether the last expression's value is shown as well.
+        """
         self._require_open()
-        cell = Cell(request_for(code, silent, store_history))
+        cell = Cell(request)
         msg_id = self._cells.begin(cell)
         self._loop.call(lambda: self._client.send(Channel.SHELL, cell.request))
 
@@ -130,7 +156,45 @@ class Connection:
             self._follow(cell, display, answer, show_result)
         finally:
             self._cells.end(msg_id)
-        return self._outcome(cell, msg_id)
+        return cell
+
+    def listen(self, cell: Cell, hear: Callable[[Channel, Envelope], None]) -> None:
+        """Have what a cell says after its end go somewhere; called on the link's thread."""
+        self._cells.listen(cell.request.header().msg_id, hear)
+
+    def ignore(self, hear: Callable[[Channel, Envelope], None]) -> None:
+        """Take back what ``listen`` was told."""
+        self._cells.ignore(hear)
+
+    def ask_kernel(self, msg_type: str, content: dict[str, Any], timeout: float | None) -> dict[str, Any] | None:
+        """Ask the session's kernel something, and return the content of its reply.
+
+        Args:
+            msg_type: A request on the shell channel that runs nothing, such as ``complete_request``.
+            content: What goes with it.
+            timeout: How long to wait, in seconds; a kernel that runs a cell does not answer.
+
+        Returns:
+            The reply's content, or ``None`` when none came in time.
+        """
+        self._require_open()
+        asked = Cell(compose(msg_type, content, session="flame-client"))
+        msg_id = self._cells.begin(asked)
+        self._loop.call(lambda: self._client.send(Channel.SHELL, asked.request))
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            while True:
+                arrived = asked.arrived.get(timeout=None if deadline is None else max(0, deadline - time.monotonic()))
+                if isinstance(arrived, FlameError):
+                    raise arrived
+                channel, envelope = arrived
+                if channel is Channel.SHELL:
+                    content = envelope.content()
+                    return content
+        except queue.Empty:
+            return None
+        finally:
+            self._cells.end(msg_id)
 
     def interrupt(self) -> None:
         """Interrupt the session's main thread."""
@@ -172,7 +236,7 @@ class Connection:
         asked = [envelope for channel, envelope in overheard.said() if channel is Channel.STDIN]
         return follower.result(done, question_of(asked[-1])[0] if asked else None)
 
-    def follow(self, display: Display, forever: bool) -> Missed:
+    def watch(self, display: Display, forever: bool) -> Missed:
         """Show what was missed and what the session says from now on, whoever makes it say that.
 
         Args:

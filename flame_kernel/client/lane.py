@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import zmq
@@ -85,19 +86,45 @@ class Lane:
         deadline = None if timeout is None else time.monotonic() + timeout
         form, parts = dump(operands, self._plain)
         request = encode_request(operation, form, parts, self._plain)
-        if self._connection is None:
-            self._connect(deadline, waiting=False)
-        number = self._conversation.push(request)
-        self._flush()
+        number = self.post(request, deadline)
         while True:
-            message = self._next(deadline, timeout)
-            answer = decode_answer(message.parts)
+            answer = self.answer(deadline, timeout)
             last = answer.call == number and answer.outcome in (Outcome.RESULT, Outcome.ERROR)
-            self._flush()  # acknowledges what presses: else the window fills, and the answer never comes
             if last:
                 return answer
             if answer.call == number:  # else of an earlier call that was given up
                 on_stream(answer.outcome, bytes(answer.parts[0]).decode("utf-8", "replace"))
+
+    def post(self, request: Sequence[Buffer], deadline: float | None) -> int:
+        """Send a request whose answer is waited for later, with :meth:`answer`.
+
+        Args:
+            request: The request, encoded.
+            deadline: Until when, in ``time.monotonic()`` seconds; ``None`` for as long as it takes.
+
+        Returns:
+            The number that its answers will name.
+        """
+        if self._connection is None:
+            self._connect(deadline, waiting=False)
+        number = self._conversation.push(request)
+        self._flush()
+        return number
+
+    def answer(self, deadline: float | None, timeout: float | None) -> CallAnswer:
+        """Wait for the next answer, to whichever request of this lane it may be.
+
+        Args:
+            deadline: Until when, in ``time.monotonic()`` seconds; ``None`` for as long as it takes.
+            timeout: The same as a span, for the message of the error.
+
+        Raises:
+            FlameTimeout: The time is up.
+            SessionRestarted: The session was restarted meanwhile.
+        """
+        answer = decode_answer(self._next(deadline, timeout).parts)
+        self._flush()  # acknowledges what presses: else the window fills, and the answer never comes
+        return answer
 
     def close(self) -> None:
         """End the conversation."""
@@ -231,21 +258,26 @@ class Lanes:
 
     def call(self, operation: Operation, operands: Any, timeout: float | None, on_stream: OnStream) -> CallAnswer:
         """Make a call on a lane that's free; see :meth:`Lane.call`."""
+        with self.borrowed() as lane:
+            return lane.call(operation, operands, timeout, on_stream)
+
+    @contextmanager
+    def borrowed(self) -> Iterator[Lane]:
+        """Give a lane that's free for as long as it takes."""
         with self._lock:
             if self._closed:
                 raise LinkLost("this connection was closed; connect again")
             lane = self._idle.pop() if self._idle else self._make()
             self._busy.add(lane)
         try:
-            answer = lane.call(operation, operands, timeout, on_stream)
-        except FlameError:
+            yield lane
+        except (FlameError, OSError):
             self._give_back(lane)
             raise
         except BaseException:
             self._discard(lane)  # interrupted half-way: its state is not to be trusted
             raise
         self._give_back(lane)
-        return answer
 
     def renew(self) -> None:
         """Let go of the lanes that no call is on: the process behind them is gone."""

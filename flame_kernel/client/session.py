@@ -9,18 +9,17 @@ import os
 import secrets
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
 import zmq
 
 from flame_kernel.buffers import Buffer
-from flame_kernel.client.diagnose import why_not
 from flame_kernel.client.link import Link
-from flame_kernel.errors import FlameError, FlameTimeout, LinkLost, ProtocolError
+from flame_kernel.errors import ConnectError, FlameError, FlameTimeout, LinkLost, ProtocolError
 from flame_kernel.protocol import messages, packets
 from flame_kernel.protocol.jupyter import Channel, Envelope, from_link, to_link
+from flame_kernel.protocol.link import LinkState
 from flame_kernel.protocol.replies import ReplyMatcher
 from flame_kernel.transport.dialler import ZmqDialler
 from flame_kernel.transport.interface import Cause, Endpoint
@@ -47,8 +46,7 @@ class SessionEvents(Protocol):
         """The link is over for good."""
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True):
     """What a client wants of a server.
 
     Attributes:
@@ -129,18 +127,23 @@ class SessionClient:
         try:
             return await asyncio.wait_for(asyncio.shield(self._opened), timeout)
         except TimeoutError:
-            self._link.close(leave=True)
-            reason = await asyncio.to_thread(why_not, self._endpoint, None)
+            self._link.close(leave=False)  # a session that takes its time may be there at the next try
+            reason = await self._why_not(None)
             raise reason or FlameTimeout(
                 f"{self._endpoint.name} answered, but the session was not ready within {timeout:g} s"
             ) from None
         except asyncio.CancelledError:
-            self._link.close(leave=True)
+            self._link.close(leave=False)
             raise
         except _AttemptFailed as failed:
             self._link.close(leave=False)
-            reason = await asyncio.to_thread(why_not, self._endpoint, failed.cause)
+            reason = await self._why_not(failed.cause)
             raise reason or LinkLost(f"the connection to {self._endpoint.name} ended before it was open") from None
+
+    async def _why_not(self, cause: Cause | None) -> ConnectError | None:
+        from flame_kernel.client.diagnose import why_not  # only when something is wrong: a kernel's start waits
+
+        return await asyncio.to_thread(why_not, self._endpoint, cause)
 
     def send(self, channel: Channel, envelope: Envelope) -> None:
         """Send the kernel a message; while the link is down it waits."""
@@ -150,6 +153,11 @@ class SessionClient:
     def conversation(self) -> str:
         """The name of this client's conversation with the session."""
         return self._hello.attachment
+
+    @property
+    def reached(self) -> bool:
+        """Whether the server is there; the session may still have to come up."""
+        return self._link is not None and self._link.state in (LinkState.GREETING, LinkState.OPEN)
 
     @property
     def server(self) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 
 from flame_kernel.buffers import Buffer
 from flame_kernel.client.missed import gone, heading
@@ -92,7 +91,7 @@ class Attach:
         if parent is None or parent.msg_id not in self._running:
             return
         if channel is Channel.STDIN:
-            self._send(channel, self._below(replace(envelope, identities=self._request.identities)))
+            self._send(channel, self._below(Envelope(self._request.identities, envelope.parts)))
         elif envelope.header().msg_type != "status":
             self._show(envelope)
         elif envelope.content().get("execution_state") == "idle":
@@ -130,7 +129,7 @@ class Attach:
     def _below(self, envelope: Envelope) -> Envelope:
         header, _, *rest = envelope.parts
         parts: tuple[Buffer, ...] = (header, self._request.parts[0], *rest)
-        return replace(envelope, parts=parts)
+        return Envelope(envelope.identities, parts)
 
     def _say(self, text: str, name: str) -> None:
         self._answers.stream(text, self._request.parts[0], name)

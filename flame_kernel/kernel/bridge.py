@@ -11,29 +11,36 @@ import asyncio
 import enum
 import logging
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 import zmq
 
 from flame_kernel.buffers import Buffer
 from flame_kernel.client.connecting import Connector
-from flame_kernel.client.session import Fate, resumed
-from flame_kernel.client.target import parse
+from flame_kernel.client.session import Fate, SessionClient, resumed
 from flame_kernel.errors import FlameError, ProtocolError, SessionDied, SessionError
-from flame_kernel.kernel import attach, moves
+from flame_kernel.kernel import moves
 from flame_kernel.kernel.answers import Answers
 from flame_kernel.kernel.door import Door, Goal
+from flame_kernel.kernel.mover import Mover
 from flame_kernel.kernel.notice import LinkNotice
 from flame_kernel.protocol import messages
 from flame_kernel.protocol.jupyter import Channel, Envelope, write_json
 from flame_kernel.transport.channels import ConnectionInfo, NotebookChannels
+
+if TYPE_CHECKING:
+    from flame_kernel.kernel.attach import Attach
 
 log = logging.getLogger(__name__)
 
 # Jupyter kills a kernel that takes longer than 5 s over its shutdown; a restart that isn't done by then goes on at the
 # server.
 _SHUTDOWN_S = 4.0
+
+# A restart's new process is the next bridge's to wait for: both start at the same time. This is for the old one's end,
+# and to hear of a new one that fails at once.
+_RESTART_S = 0.5
 
 # While the link is down an interrupt waits for it, but the frontend does not wait for its reply.
 _INTERRUPT_S = 2.0
@@ -49,8 +56,7 @@ class Exit(enum.IntEnum):
     SESSION_DIED = 1  # Jupyter's restarter starts another bridge, which restarts the session
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True):
     """What a bridge is told.
 
     Attributes:
@@ -89,11 +95,12 @@ class Bridge:
         self._door = Door(connector, self, self._answers, settings.goal)
         self._notice = LinkNotice(self._answers)
         self._last_cell: Buffer = b"{}"
-        self._attach: attach.Attach | None = None
+        self._attach: Attach | None = None
         self._offered_to = ""
         self._shutting_down = False
-        self._moving = False
-        self._held: list[Envelope] = []
+        self._mover = Mover(
+            self._door, self._answers, settings.moves, settings.goal, settings.environ, self._on_notebook
+        )
         self._tasks: set[asyncio.Task[None]] = set()
         self._exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
 
@@ -129,8 +136,8 @@ class Bridge:
             self._spawn(self._shut_down(channel, envelope))
         elif header.msg_type == "interrupt_request":
             self._spawn(self._interrupt(channel, envelope))
-        elif self._moving and channel is Channel.SHELL:
-            self._held.append(envelope)
+        elif self._mover.moving and channel is Channel.SHELL:
+            self._mover.hold(envelope)
         elif header.msg_type == "execute_request" and channel is Channel.SHELL:
             self._last_cell = envelope.parts[0]
             self._execute(envelope)
@@ -140,9 +147,12 @@ class Bridge:
     def _execute(self, envelope: Envelope) -> None:
         # Most cells are not looked into: what is no magic of ours need not be decoded.
         content = bytes(envelope.parts[3])
-        if b"%flame_attach" in content and attach.is_attach(envelope.content().get("code", "")):
-            self._spawn(self._show_missed(envelope))
-            return
+        if b"%flame_attach" in content:
+            from flame_kernel.kernel.attach import is_attach  # what it needs is no part of a quick start
+
+            if is_attach(envelope.content().get("code", "")):
+                self._spawn(self._show_missed(envelope))
+                return
         self._offer(envelope)
         if b"%flame_connect" in content:
             try:
@@ -151,8 +161,10 @@ class Bridge:
                 self._answers.fail(envelope, error)
                 return
             if move is not None:
-                self._moving = True
-                self._spawn(self._move(envelope, move))
+                if self._attach is not None:
+                    self._attach.stop()
+                self._mover.begin()
+                self._spawn(self._mover.move(envelope, move))
                 return
         self._door.ask(Channel.SHELL, envelope)
 
@@ -164,11 +176,15 @@ class Bridge:
         if session.welcome.unseen:
             if cell.content().get("silent"):
                 return
-            self._answers.stream(attach.offer(session.welcome.unseen), cell.parts[0])
+            from flame_kernel.kernel.attach import offer
+
+            self._answers.stream(offer(session.welcome.unseen), cell.parts[0])
         self._offered_to = session.conversation
 
     async def _show_missed(self, request: Envelope) -> None:
-        self._attach = attached = attach.Attach(self._answers, self._notebook.send, request)
+        from flame_kernel.kernel.attach import Attach
+
+        self._attach = attached = Attach(self._answers, self._notebook.send, request)
         try:
             with self._answers.executing(request):
                 await self._door.settled(_START_S)
@@ -177,30 +193,13 @@ class Bridge:
             if self._attach is attached:
                 self._attach = None
 
-    async def _move(self, request: Envelope, move: moves.Move) -> None:
-        if self._attach is not None:
-            self._attach.stop()
-        try:
-            # As in any kernel the cells before this one end first, and those after it wait.
-            await self._door.finished()
-            with self._answers.executing(request):
-                goal = goal_of(move, self._settings.goal, self._settings.environ)
-                await self._door.move(goal)
-                self._notice.forget()
-                # An invite has done its work, and its secret need not be kept.
-                self._settings.moves.remember(replace(move, target=self._door.where) if "#" in move.target else move)
-                self._answers.stream(f"this notebook now runs on {self._door.where}\n", request.parts[0], "stdout")
-        finally:
-            self._moving = False
-            held, self._held = self._held, []
-            for envelope in held:
-                self._on_notebook(Channel.SHELL, envelope)
-
     async def _interrupt(self, channel: Channel, request: Envelope) -> None:
         content: dict[str, Any] = {"status": "ok"}
         session = self._door.session
         try:
-            if session is not None:
+            if session is None:
+                self._door.interrupt()
+            else:
                 await asyncio.wait_for(session.interrupt(), _INTERRUPT_S)
         except (FlameError, TimeoutError) as error:
             why = str(error) or "the server does not answer; the interrupt reaches it when it does"
@@ -214,7 +213,9 @@ class Bridge:
         session = self._door.session
         try:
             if session is not None and restart:
-                await asyncio.wait_for(session.restart(), _SHUTDOWN_S)
+                await asyncio.wait_for(_restart(session), _SHUTDOWN_S)
+            elif session is None and not restart and not self._settings.detach:
+                self._door.give_up()
             elif session is not None and not self._settings.detach:
                 self._settings.moves.forget()
                 await asyncio.wait_for(session.end(), _SHUTDOWN_S)
@@ -243,6 +244,8 @@ class Bridge:
         if isinstance(fate, messages.Resumed):
             self._answers.stream(f"[flame] {resumed(self._door.where, fate)}\n", self._last_cell)
         elif isinstance(fate, messages.Restarted):
+            if self._door.came_up():  # it's the process that the bridge before this one, or the door, asked for
+                return
             self._abandon(SessionError(f"session {name!r} was restarted by another client; its variables are gone"))
         elif isinstance(fate, messages.Died):
             self._abandon(SessionDied(fate.cause))
@@ -287,7 +290,7 @@ class Bridge:
         welcome = session.welcome
         where = f"Remote Flame: session {welcome.session!r} on {welcome.host} ({session.server})"
         content["banner"] = f"{where}\n{content.get('banner', '')}"
-        return replace(reply, parts=(*reply.parts[:3], write_json(content), *reply.parts[4:]))
+        return Envelope(reply.identities, (*reply.parts[:3], write_json(content), *reply.parts[4:]))
 
     def _on_subscribe(self, topic: bytes) -> None:
         self._answers.welcome(topic)
@@ -301,15 +304,12 @@ class Bridge:
         task.add_done_callback(self._tasks.discard)
 
 
-def goal_of(move: moves.Move, goal: Goal, environ: Mapping[str, str]) -> Goal:
-    """Return the session that a notebook wants after a move.
-
-    Args:
-        move: Where it was moved to.
-        goal: Which session it had in mind at first.
-        environ: The environment; FLAME_HOST counts.
-
-    Raises:
-        FlameError: The move names no server.
-    """
-    return Goal(parse(move.target, environ), move.session or goal.session, move.kernel)
+async def _restart(session: SessionClient) -> None:
+    restarting = asyncio.create_task(session.restart())
+    try:
+        await session.sessions()  # answered in turn: by now the server is at it
+        await asyncio.wait({restarting}, timeout=_RESTART_S)
+        if restarting.done():
+            restarting.result()
+    finally:
+        restarting.cancel()

@@ -18,14 +18,18 @@ class Outstanding:
             # Buffers are of no use for an answer, and may be large.
             self._requests[header.msg_id] = (channel, Envelope(request.identities, request.parts[:4]))
 
-    def replied(self, reply: Envelope) -> None:
-        """Note what the kernel says on shell or control."""
+    def replied(self, reply: Envelope) -> Envelope | None:
+        """Note what the kernel says on shell or control.
+
+        Returns:
+            The request that it's the reply to, if it's one.
+        """
         try:
             parent = reply.parent()
         except ProtocolError:
-            return
-        if parent is not None:
-            self._requests.pop(parent.msg_id, None)
+            return None
+        _, request = self._requests.pop(parent.msg_id, (None, None)) if parent is not None else (None, None)
+        return request
 
     @property
     def any(self) -> bool:

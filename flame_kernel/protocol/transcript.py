@@ -11,7 +11,7 @@ What it keeps is bounded. When the oldest must go, it counts them.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -93,7 +93,7 @@ class _Entry:
             content = _write_shown(self.kind, self.shown)
         elif self.widget is not None:
             content, buffers = self.widget.content(), tuple(self.widget.buffers())
-        return replace(self.envelope, parts=(header, parent, metadata, content, *buffers))
+        return Envelope(self.envelope.identities, (header, parent, metadata, content, *buffers))
 
     def weigh(self) -> int:
         """Return what it counts for now."""

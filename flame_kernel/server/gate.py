@@ -188,9 +188,12 @@ class Gate:
         else:
             session, created = await self._registry.obtain(owner, hello)
         if peer.machine.state is not PeerState.STARTING:  # it left while the session was being started
-            if session.private and not session.attachments:
+            # Nobody else has seen it, and the one it was started for does not come back.
+            if (session.private or created) and not session.attachments:
                 await session.close()
             return
+        if session.state is SessionState.ENDED:
+            raise UnknownSession(f"session {hello.session!r} on {self._host} was ended meanwhile; connect again")
         attachment = session.attachments.get(hello.attachment)
         if attachment is None:
             attachment = session.attach(hello.attachment, hello.client or peer.caller.name)

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, cast
 import msgspec
 import psutil
 from jupyter_client.connect import KernelConnectionInfo
-from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.factory import KernelProvisionerFactory
 
@@ -34,6 +34,9 @@ _NOT_INHERITED = (
     "FLAME_ENABLED",
     "NOTIFY_SOCKET",
 )
+
+# How long the system may take to end a process that was killed, in seconds.
+_KILLED_S = 2.0
 
 
 def kernelspecs() -> dict[str, tuple[str, str]]:
@@ -94,6 +97,9 @@ class KernelProcess:
         except NoSuchKernel:
             known = ", ".join(sorted(kernelspecs())) or "none at all"
             raise UnknownKernel(f"there is no kernel named {kernel!r} on this host; there are: {known}") from None
+        if _takes_unsigned(self._manager.kernel_spec):
+            # The folder keeps everybody else out, and a signature passes over the whole of a large picture, twice.
+            self._manager.session.key = b""
 
     async def start(self) -> ConnectionInfo:
         """Start the process.
@@ -179,6 +185,12 @@ class KernelProcess:
 
     async def close(self) -> None:
         """End the process at once and remove its files."""
+        # The manager kills too, but then looks every 100 ms only whether it has gone; the system tells at once.
+        provisioner = self._manager.provisioner
+        if provisioner is not None and provisioner.has_process:
+            await provisioner.kill()
+            with suppress(TimeoutError):  # what the system can't end for now: as the manager sees fit
+                await asyncio.wait_for(self.ended(), _KILLED_S)
         await self._manager.shutdown_kernel(now=True)
         for path in (Path(self.worker_address.removeprefix("ipc://")), self.log):
             path.unlink(missing_ok=True)
@@ -214,6 +226,13 @@ def end(left: Left) -> None:
     if left.pid:
         with suppress(ProcessLookupError):
             AdoptedProcess(left.pid, left.born).kill()
+
+
+def _takes_unsigned(spec: KernelSpec | None) -> bool:
+    """Tell whether a kernel is known to do without signatures, and runs where its sockets' folder is."""
+    if spec is None or "kernel_provisioner" in spec.metadata:
+        return False
+    return any(argument in ("ipykernel", "ipykernel_launcher") for argument in spec.argv)
 
 
 def _private_opener(path: str, flags: int) -> int:

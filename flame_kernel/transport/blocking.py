@@ -74,6 +74,7 @@ class Connection:
             LinkLost: It was abandoned.
         """
         while True:
+            self._require_use()  # also while messages keep coming
             if self._socket.poll(_left_ms(deadline, _LOOK_EVERY_MS)):
                 return receive(self._socket)
             while self._monitor.poll(0):
@@ -81,7 +82,6 @@ class Connection:
                     return None
             if deadline is not None and time.monotonic() >= deadline:
                 return None
-            self._require_use()
 
     def close(self, linger_ms: int = 0) -> None:
         """Close it.

@@ -13,9 +13,11 @@ from typing import Any, Callable
 
 from flame_kernel.buffers import size
 from flame_kernel.errors import ProtocolError, SerializationError
+from flame_kernel.files import ends
 from flame_kernel.protocol.calls import Operation
-from flame_kernel.serialize import dump
+from flame_kernel.serialize import Parts, dump
 from flame_kernel.worker.failures import Sources
+from flame_kernel.worker.modules import SentModules
 
 # Cells whose outcome nobody fetched are forgotten beyond this many.
 _MAX_OUTCOMES = 32
@@ -34,6 +36,7 @@ class Operations:
     def __init__(self, namespace: MutableMapping[str, Any]) -> None:
         self._namespace = namespace
         self._sources = Sources()
+        self._modules = SentModules()
         self._outcomes: OrderedDict[str, tuple[Any, BaseException | None]] = OrderedDict()
         self._table: dict[Operation, Callable[..., Any]] = {
             Operation.EVALUATE: self.evaluate,
@@ -44,6 +47,8 @@ class Operations:
             Operation.PULL: self.pull,
             Operation.OUTCOME: self.outcome,
             Operation.PING: self.ping,
+            Operation.SENDMODULE: self._modules.send,
+            Operation.GETMODULE: self._modules.get,
         }
 
     def run(self, operation: Operation, operands: Any) -> Any:
@@ -59,9 +64,16 @@ class Operations:
         Raises:
             ProtocolError: The operands are not those of the operation.
         """
-        if not isinstance(operands, (tuple, list)) or not all(isinstance(name, str) for name in operands[:1]):
+        if isinstance(operands, Parts):
+            return ends.carry_out(operation, operands)
+        act = self._table.get(operation)
+        if (
+            act is None
+            or not isinstance(operands, (tuple, list))
+            or not all(isinstance(name, str) for name in operands[:1])
+        ):
             raise ProtocolError(f"a call came without what {operation.name.lower()} needs")
-        return self._table[operation](*operands)
+        return act(*operands)
 
     def evaluate(self, expression: str) -> Any:
         """Return an expression's value."""
