@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 # Control sequences as terminals know them (ECMA-48), the three characters that move, and what stands between them.
-_TOKENS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\n\r\b]|\x1b|[^\n\r\b\x1b]+")
+_TOKENS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[^\[\n\r\b\x1b]|[\n\r\b]|\x1b|[^\n\r\b\x1b]+")
+_UNFINISHED = re.compile(r"\x1b(\[[0-?]*[ -/]*)?\Z")
 _MOVING = re.compile(r"[\r\b\x1b]")
 
 _ERASE_LINE = {"\x1b[K", "\x1b[0K", "\x1b[2K"}
@@ -55,6 +56,7 @@ class Screen:
         self._rows = [_Row(known=False)]
         self._row = 0
         self._column = 0
+        self._partial = ""  # a control sequence whose end has not come yet
         self._pending = ""  # escape sequences that belong to the next character
         self._above = 0  # how many rows were added on top, because the cursor went up to where it had never been
         self.size = 0  # of all rows together, in characters
@@ -65,6 +67,10 @@ class Screen:
 
     def write(self, text: str) -> None:
         """Take text."""
+        text = self._partial + text
+        unfinished = _UNFINISHED.search(text)
+        self._partial = "" if unfinished is None else unfinished[0]
+        text = text[: len(text) - len(self._partial)]
         if not _MOVING.search(text) and self._at_end:
             self._append(text)
             return
@@ -78,7 +84,8 @@ class Screen:
             elif token in _ERASE_LINE:
                 self._erase(token)
             elif token[0] == "\x1b":
-                self._escape(token)
+                if len(token) > 1:  # else it's the beginning of nothing
+                    self._escape(token)
             else:
                 self._put(token)
 
@@ -90,11 +97,12 @@ class Screen:
         row = self._rows[self._row]
         if below:
             back = f"\x1b[{below}A\r" + "".join(row.cells[: self._column])
-        elif self._column == 0 and row.cells:
-            back = "\r" if row.known else "\b" * len(row.cells)
+        elif row.known and self._column < len(row.cells):
+            # Not by backspaces: in JupyterLab these erase.
+            back = "\r" + "".join(row.cells[: self._column])
         else:
             back = "\b" * (len(row.cells) - self._column)
-        return f"{up}{rows}{back}{self._pending}"
+        return f"{up}{rows}{back}{self._pending}{self._partial}"
 
     def drop(self, size: int) -> int:
         """Let go of the oldest rows.
