@@ -303,3 +303,12 @@ def test_buffers_of_widgets_are_the_last_ones() -> None:
     notebook = Notebook(coalesced([widget("m", {"value": 1}, "comm_open"), widget("m", {"blob": None}, blob=b"12")]))
 
     assert notebook.widgets[1]["m"][0]["data"] == base64.b64encode(b"12").decode()
+
+
+def test_a_buffer_goes_when_its_place_in_the_state_holds_something_else() -> None:
+    opened = widget("m", {"blob": None}, "comm_open", b"old")
+
+    (kept,) = coalesced([opened, widget("m", {"blob": 3})])
+
+    assert kept.content()["data"]["buffer_paths"] == []
+    assert kept.parts[4:] == ()
