@@ -119,16 +119,19 @@ class Cells:
         for msg_id in [msg_id for msg_id, one in self._ended.items() if one == hear]:
             self._ended.pop(msg_id, None)
 
-    def on_jupyter(self, channel: Channel, envelope: Envelope) -> None:
-        """Take what the kernel says, if it's about a cell of ours."""
+    def on_jupyter(self, channel: Channel, envelope: Envelope) -> bool:
+        """Take what the kernel says, if it's about a cell of ours; tells whether it is."""
         parent = envelope.parent()
         if parent is None:
-            return
+            return False
         cell = self._running.find(parent.msg_id)
         if cell is not None:
             cell.arrived.put((channel, envelope))
         elif parent.msg_id in self._ended:
             self._ended[parent.msg_id](channel, envelope)
+        else:
+            return False
+        return True
 
     def fail(self, error: FlameError) -> None:
         """End all cells: nothing more will come."""
@@ -161,10 +164,19 @@ def follow(
         elif channel is Channel.STDIN:
             answer(envelope, display.ask(content.get("prompt", ""), bool(content.get("password"))))
         elif channel is Channel.IOPUB:
-            _output(cell, display, envelope.header().msg_type, content, show_result)
+            take_output(cell, display, envelope.header().msg_type, content, show_result)
 
 
-def _output(cell: Cell, display: Display, kind: str, content: dict[str, Any], show_result: bool) -> None:
+def take_output(cell: Cell, display: Display, kind: str, content: dict[str, Any], show_result: bool) -> None:
+    """Take an output of a cell, and show it.
+
+    Args:
+        cell: The cell.
+        display: What shows it.
+        kind: The type of the message.
+        content: Its content.
+        show_result: Whether the last expression's value is shown as well.
+    """
     if kind == "status":
         cell.idle = content.get("execution_state") == "idle"
         return

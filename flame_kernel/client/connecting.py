@@ -9,9 +9,10 @@ from contextlib import suppress
 import zmq
 
 from flame_kernel.client import embedded
-from flame_kernel.client.session import SessionClient, SessionEvents
+from flame_kernel.client.session import SessionClient, SessionEvents, Wanted
 from flame_kernel.client.target import Address, Embedded, Target, UnixSocket
 from flame_kernel.errors import HostUnknown, KeyRefused, LinkLost, ServerUnreachable
+from flame_kernel.protocol import messages
 from flame_kernel.security.folders import Folders, private
 from flame_kernel.security.invites import Invite
 from flame_kernel.security.keys import KeyPair, load_or_create
@@ -42,16 +43,13 @@ class Connector:
         self._timeout = timeout
         self._opening: SessionClient | None = None
 
-    async def open(
-        self, target: Target, events: SessionEvents, session: str, kernel: str
-    ) -> tuple[Endpoint, SessionClient]:
-        """Open a session.
+    async def open(self, target: Target, events: SessionEvents, wanted: Wanted) -> tuple[Endpoint, SessionClient]:
+        """Open a session, or the server's own lane.
 
         Args:
             target: Where.
             events: Who is told of what befalls the session.
-            session: Its name; empty for a private one.
-            kernel: The kernelspec if it has to be started; empty for the server's default.
+            wanted: Which session, if any.
 
         Returns:
             Where the server is, and the open session.
@@ -65,9 +63,7 @@ class Connector:
         revive = self._start_embedded if isinstance(target, Embedded) else None
 
         async def attempt(endpoint: Endpoint) -> tuple[Endpoint, SessionClient]:
-            client = self._opening = SessionClient(
-                self._context, endpoint, events, session, kernel, self._client_id, revive
-            )
+            client = self._opening = SessionClient(self._context, endpoint, events, wanted, self._client_id, revive)
             try:
                 await client.open(self._timeout)
             finally:
@@ -75,7 +71,7 @@ class Connector:
             return endpoint, client
 
         if isinstance(target, Embedded):
-            return await self._embedded(attempt)
+            return await self._embedded(attempt, start=not wanted.existing and wanted.lane == messages.LANE_SESSION)
         if isinstance(target, UnixSocket):
             return await attempt(Endpoint(f"ipc://{target.path}", str(target.path)))
         if isinstance(target, Address):
@@ -92,7 +88,12 @@ class Connector:
         if self._opening is not None:
             self._opening.close(leave=True)
 
-    async def _embedded(self, attempt: Attempt) -> tuple[Endpoint, SessionClient]:
+    async def _embedded(self, attempt: Attempt, start: bool) -> tuple[Endpoint, SessionClient]:
+        if not start and not embedded.listens(self._folders):
+            raise ServerUnreachable(
+                "there are no sessions on this machine, and no server; connect() or a Remote Flame notebook starts "
+                "one, and FLAME_HOST or a host's name leads elsewhere"
+            )
         for _ in range(_EMBEDDED_TRIES):
             await self._start_embedded()
             with suppress(LinkLost, ServerUnreachable):  # it may have been about to end

@@ -17,8 +17,9 @@ from flame_kernel.client.connecting import Connector
 from flame_kernel.client.display import Display, Terminal
 from flame_kernel.client.failures import from_answer, marked
 from flame_kernel.client.lane import Lane, Lanes
+from flame_kernel.client.missed import Follower, Missed, Overheard, question_of
 from flame_kernel.client.remote_end import RemoteEnd
-from flame_kernel.client.session import Fate, SessionClient, resumed
+from flame_kernel.client.session import Fate, SessionClient, Wanted, resumed
 from flame_kernel.client.target import Target
 from flame_kernel.errors import FlameError, LinkLost, RemoteError, SessionDied, SessionError, SessionRestarted
 from flame_kernel.protocol import messages
@@ -41,21 +42,30 @@ class Connection:
         plain: Whether only plain data may cross.
         timeout: How long connecting may take, in seconds.
         environ: The environment.
+        existing: Whether the session has to be there already.
     """
 
     def __init__(
-        self, target: Target, session: str, kernel: str, plain: bool, timeout: float, environ: Mapping[str, str]
+        self,
+        target: Target,
+        session: str,
+        kernel: str,
+        plain: bool,
+        timeout: float,
+        environ: Mapping[str, str],
+        existing: bool = False,
     ) -> None:
         self._plain = plain
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._cells = Cells()
+        self._overheard: Overheard | None = None
         self._streams = Terminal()
         self._over: FlameError | None = None
-        self._lanes = Lanes(lambda: Lane(self._context, self.endpoint, self.welcome.session, plain))
+        self._lanes = Lanes(self._lane)
         self._loop = BackgroundLoop("flame-link")
         connector = Connector(self._context, environ, timeout)
         try:
-            opened = self._loop.run(connector.open(target, self, session, kernel))
+            opened = self._loop.run(connector.open(target, self, Wanted(session, kernel, existing)))
         except BaseException:
             self._loop.close()
             self._context.destroy(0)
@@ -63,6 +73,9 @@ class Connection:
         self.endpoint: Endpoint = opened[0]
         self._client: SessionClient = opened[1]
         self._pid = os.getpid()
+
+    def _lane(self) -> Lane:
+        return Lane(self._context, self.endpoint, self.welcome.session, self._plain, self._client.conversation)
 
     @property
     def welcome(self) -> messages.Welcome:
@@ -199,10 +212,57 @@ class Connection:
         self._loop.run(self._client.end())
         self.close()
 
-    def sessions(self) -> tuple[messages.SessionInfo, ...]:
+    def rename(self, name: str) -> None:
+        """Give the session another name."""
+        self._require_open()
+        self._loop.run(self._client.rename(name))
+        self._lanes.renew()
+
+    def detach(self) -> None:
+        """Leave the session, which goes on even if it is private."""
+        self._require_open()
+        self._loop.run(self._client.detach())
+        self.close()
+
+    def missed(self, display: Display, keep: bool) -> Missed:
+        """Take what the session showed while nobody was attached, and show it.
+
+        Args:
+            display: What shows it.
+            keep: Whether it stays there for the next client all the same.
+        """
+        with self._overhearing() as overheard:
+            follower, done = self._begin_following(display, keep)
+        asked = [envelope for channel, envelope in overheard.said() if channel is Channel.STDIN]
+        return follower.result(done, question_of(asked[-1])[0] if asked else None)
+
+    def watch(self, display: Display, forever: bool) -> Missed:
+        """Show what was missed and what the session says from now on, whoever makes it say that.
+
+        Args:
+            display: What shows it; it also asks the user what ``input()`` asks.
+            forever: Whether to go on when no cell runs any more.
+        """
+        with self._overhearing() as overheard:
+            follower, done = self._begin_following(display, keep=False)
+            while follower.busy or forever or overheard.waiting:
+                channel, envelope = overheard.next()
+                if channel is Channel.STDIN:
+                    self.answer(display.ask(*question_of(envelope)))
+                elif channel is Channel.IOPUB:
+                    follower.take(envelope)
+        return follower.result(done, None)
+
+    def answer(self, text: str) -> None:
+        """Tell the session what its ``input()`` waits for."""
+        self._require_open()
+        reply = compose("input_reply", {"value": text}, session="flame-client")
+        self._loop.call(lambda: self._client.send(Channel.STDIN, reply))
+
+    def sessions(self, memory: bool = False) -> tuple[messages.SessionInfo, ...]:
         """List the sessions of this key."""
         self._require_open()
-        return self._loop.run(self._client.sessions())
+        return self._loop.run(self._client.sessions(memory))
 
     def kernels(self) -> tuple[messages.KernelInfo, ...]:
         """List the host's kernelspecs."""
@@ -229,15 +289,19 @@ class Connection:
 
     def on_jupyter(self, channel: Channel, envelope: Envelope) -> None:
         """The kernel says something."""
-        self._cells.on_jupyter(channel, envelope)
+        if not self._cells.on_jupyter(channel, envelope) and self._overheard is not None:
+            self._overheard.put(channel, envelope)
 
     def on_fate(self, fate: Fate) -> None:
         """Something befell the session."""
         if isinstance(fate, messages.Died):
-            self._cells.fail(SessionDied(fate.cause))
+            self._fail(SessionDied(fate.cause))
         elif isinstance(fate, messages.Restarted):
-            self._cells.fail(SessionRestarted(f"the session was restarted while the cell ran ({self.where})"))
+            self._fail(SessionRestarted(f"the session was restarted while the cell ran ({self.where})"))
             self._lanes.renew()
+        elif isinstance(fate, messages.Detached):
+            self._finish(SessionError(f"another client detached this one ({self.where}), which goes on; connect again"))
+            self._client.close(leave=True)
         elif isinstance(fate, messages.Resumed):
             self._streams.stream("stderr", f"[flame] {resumed(self.where, fate)}\n")
         else:
@@ -287,7 +351,27 @@ class Connection:
     def _finish(self, error: FlameError) -> None:
         if self._over is None:
             self._over = error
-            self._cells.fail(error)
+            self._fail(error)
+
+    def _fail(self, error: FlameError) -> None:
+        self._cells.fail(error)
+        if self._overheard is not None:
+            self._overheard.fail(error)
+
+    @contextmanager
+    def _overhearing(self) -> Iterator[Overheard]:
+        self._require_open()
+        self._overheard = overheard = Overheard()
+        try:
+            yield overheard
+        finally:
+            self._overheard = None
+
+    def _begin_following(self, display: Display, keep: bool) -> tuple[Follower, messages.Done]:
+        missed, done = self._loop.run(self._client.missed(keep))
+        follower = Follower(display)
+        follower.begin(missed, done)
+        return follower, done
 
     def _require_open(self) -> None:
         if self._over is not None:

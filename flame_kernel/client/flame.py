@@ -14,9 +14,11 @@ from flame_kernel.client.cells import CellResult
 from flame_kernel.client.connection import Connection
 from flame_kernel.client.console import Console
 from flame_kernel.client.copying import CopyResult
+from flame_kernel.client.listing import Sessions
+from flame_kernel.client.missed import Missed
 from flame_kernel.client.proxies import RemoteObject
 from flame_kernel.protocol.calls import Operation
-from flame_kernel.protocol.messages import KernelInfo, SessionInfo
+from flame_kernel.protocol.messages import KernelInfo
 
 
 class RemoteSession:
@@ -64,6 +66,18 @@ class RemoteSession:
             KernelStartFailed: The new process does not come up.
         """
         self._connection.restart()
+
+    def detach(self) -> None:
+        """Leave the session, which goes on: also a private one, which is kept from now on; this connection ends."""
+        self._connection.detach()
+
+    def rename(self, name: str) -> None:
+        """Give the session another name; a private one is kept from now on.
+
+        Raises:
+            SessionError: There is one of that name already.
+        """
+        self._connection.rename(name)
 
     def close(self) -> None:
         """End the session and its process, for everyone who is attached, and this connection with it."""
@@ -197,6 +211,52 @@ class Flame:
             raise result.error
         return result
 
+    def missed(self, *, quiet: bool = False, keep: bool = False) -> Missed:
+        """Show what the session showed while no client was attached: its final state, not its history.
+
+        Args:
+            quiet: Whether nothing is shown.
+            keep: Whether it stays there for the next client all the same.
+
+        Returns:
+            The cells with their outputs; empty when nothing was missed.
+
+        Example:
+            >>> missed = flame.missed(quiet=True)
+            >>> missed.outputs
+            []
+        """
+        return self._connection.missed(displays.Silent() if quiet else displays.here(), keep)
+
+    def follow(self, *, quiet: bool = False, forever: bool = False) -> Missed:
+        """Show what was missed, and then what the session shows, whoever runs it, until no cell runs any more.
+
+        What ``input()`` asks is asked here, if the client whose cell asks is gone. Ctrl-C stops following.
+
+        Args:
+            quiet: Whether nothing is shown.
+            forever: Whether to go on when no cell runs any more.
+
+        Returns:
+            The cells with their outputs.
+
+        Raises:
+            SessionDied: The session's process ended meanwhile.
+        """
+        return self._connection.watch(displays.Silent() if quiet else displays.here(), forever)
+
+    def answer(self, text: str) -> None:
+        """Tell the session what its ``input()`` waits for, as :attr:`Missed.question` told it."""
+        self._connection.answer(text)
+
+    def sessions(self, *, memory: bool = False) -> Sessions:
+        """List the sessions on the server that belong to this client's key.
+
+        Args:
+            memory: Whether to find out how much memory they use.
+        """
+        return Sessions(self._connection.sessions(memory))
+
     def put(
         self,
         local: files.Path | Sequence[files.Path],
@@ -327,13 +387,14 @@ class Flame:
         """
         return Console(self._connection)
 
-    def sessions(self) -> tuple[SessionInfo, ...]:
-        """List the sessions on the server that belong to this client's key."""
-        return self._connection.sessions()
-
     def kernels(self) -> tuple[KernelInfo, ...]:
         """List the kernelspecs of the host."""
         return self._connection.kernels()
+
+    @property
+    def unseen(self) -> int:
+        """How many outputs of the session nobody had seen when this client attached; :meth:`missed` shows them."""
+        return self._connection.welcome.unseen
 
     @property
     def closed(self) -> bool:

@@ -42,13 +42,23 @@ class Lane:
         endpoint: Where the server is, and the keys.
         session: The session's name.
         plain: Whether only plain data may cross.
+        conversation: The name of this client's conversation on the session lane, by which the server finds the session
+            when it has another name by now.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: Endpoint, session: str, plain: bool) -> None:
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoint: Endpoint,
+        session: str,
+        plain: bool,
+        conversation: str = "",
+    ) -> None:
         self._context = context
         self._endpoint = endpoint
         self._session = session
         self._plain = plain
+        self._attachment = conversation
         self._name = os.urandom(16)
         self._conversation = Conversation()
         self._connection: Connection | None = None
@@ -172,7 +182,12 @@ class Lane:
 
     def _greet(self, deadline: float | None, waiting: bool) -> bool:
         """Greet server and worker over a new connection; false when it has to be done again."""
-        hello = messages.Hello(versions=(packets.VERSION,), lane=messages.LANE_CALLS, session=self._session)
+        hello = messages.Hello(
+            versions=(packets.VERSION,),
+            lane=messages.LANE_CALLS,
+            attachment=self._attachment,
+            session=self._session,
+        )
         if self._ask(packets.encode(Kind.HELLO, [messages.encode(hello)]), deadline) is None:
             return False
         try:

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
+import msgspec
 import zmq
 
 from flame_kernel.buffers import Buffer
@@ -23,7 +24,7 @@ from flame_kernel.protocol.replies import ReplyMatcher
 from flame_kernel.transport.dialler import ZmqDialler
 from flame_kernel.transport.interface import Cause, Endpoint
 
-Fate = messages.Died | messages.Restarted | messages.Ended | messages.Resumed
+Fate = messages.Died | messages.Restarted | messages.Ended | messages.Resumed | messages.Detached
 
 
 class SessionEvents(Protocol):
@@ -33,7 +34,7 @@ class SessionEvents(Protocol):
         """The kernel says something."""
 
     def on_fate(self, fate: Fate) -> None:
-        """The kernel process died, was replaced or ended on purpose, or the server was started again."""
+        """The kernel process died, was replaced or ended, the server was started again, or this client was detached."""
 
     def on_missing(self, count: int) -> None:
         """So many messages could not be kept while the link was down."""
@@ -45,15 +46,30 @@ class SessionEvents(Protocol):
         """The link is over for good."""
 
 
+class Wanted(msgspec.Struct, frozen=True):
+    """What a client wants of a server.
+
+    Attributes:
+        session: The session's name; empty for a private one.
+        kernel: The kernelspec if it has to be started; empty for the server's default.
+        existing: Whether it has to be there already.
+        lane: The lane: the session's, or the server's, which needs no session.
+    """
+
+    session: str = ""
+    kernel: str = ""
+    existing: bool = False
+    lane: str = messages.LANE_SESSION
+
+
 class SessionClient:
-    """One client of one session, for use inside an event loop.
+    """One client of one session, or of the server without a session, for use inside an event loop.
 
     Args:
         context: The ZeroMQ context.
         endpoint: Where the server is, and the keys.
         events: Who is told of what befalls the session.
-        session: The session's name; empty for a private one.
-        kernel: The kernelspec if it has to be started; empty for the server's default.
+        wanted: Which session, if any.
         client_id: What names this client, 16 hex digits, where another process may come in its place; random if empty.
         revive: Starts the server again when the link to it is lost, where that is for clients to do.
     """
@@ -63,8 +79,7 @@ class SessionClient:
         context: zmq.Context[zmq.Socket[bytes]],
         endpoint: Endpoint,
         events: SessionEvents,
-        session: str = "",
-        kernel: str = "",
+        wanted: Wanted,
         client_id: str = "",
         revive: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
@@ -75,17 +90,19 @@ class SessionClient:
         self._events = events
         self._hello = messages.Hello(
             versions=(packets.VERSION,),
-            lane=messages.LANE_SESSION,
+            lane=wanted.lane,
             attachment=(client_id or secrets.token_hex(8)) + secrets.token_hex(8),
-            session=session,
-            kernel=kernel,
+            session=wanted.session,
+            kernel=wanted.kernel,
             client=own_name(),
             folder=os.getcwd(),
+            existing=wanted.existing,
         )
         self._link: Link | None = None
         self._opened: asyncio.Future[messages.Welcome] | None = None
         self._numbers = itertools.count(1)
         self._replies: ReplyMatcher[asyncio.Future[messages.Done]] = ReplyMatcher()
+        self._missed: list[Envelope] = []
         self.welcome: messages.Welcome | None = None
 
     async def open(self, timeout: float) -> messages.Welcome:
@@ -133,6 +150,11 @@ class SessionClient:
         self._require_link().send(to_link(channel, envelope))
 
     @property
+    def conversation(self) -> str:
+        """The name of this client's conversation with the session."""
+        return self._hello.attachment
+
+    @property
     def reached(self) -> bool:
         """Whether the server is there; the session may still have to come up."""
         return self._link is not None and self._link.state in (LinkState.GREETING, LinkState.OPEN)
@@ -142,21 +164,42 @@ class SessionClient:
         """What to call the server."""
         return self._endpoint.name
 
-    async def interrupt(self) -> None:
-        """Interrupt the session's main thread."""
-        await self._request(messages.Interrupt(next(self._numbers)))
+    async def interrupt(self, session: str = "") -> None:
+        """Interrupt the main thread of a session, this one unless another is named; likewise below."""
+        await self._request(messages.Interrupt(next(self._numbers), session))
 
-    async def restart(self) -> None:
-        """Start a new process in place of the session's."""
-        await self._request(messages.Restart(next(self._numbers)))
+    async def restart(self, session: str = "") -> None:
+        """Start a new process in place of a session's."""
+        await self._request(messages.Restart(next(self._numbers), session))
 
-    async def end(self) -> None:
-        """End the session and its process."""
-        await self._request(messages.Close(next(self._numbers)))
+    async def end(self, session: str = "") -> None:
+        """End a session and its process."""
+        await self._request(messages.Close(next(self._numbers), session))
 
-    async def sessions(self) -> tuple[messages.SessionInfo, ...]:
+    async def rename(self, name: str, session: str = "") -> None:
+        """Give a session another name."""
+        await self._request(messages.Rename(next(self._numbers), name, session))
+
+    async def detach(self, session: str = "") -> None:
+        """Have this session kept when its clients leave; or have another's clients leave."""
+        await self._request(messages.Detach(next(self._numbers), session))
+
+    async def missed(self, keep: bool = False) -> tuple[list[Envelope], messages.Done]:
+        """Take what nobody has seen of this session.
+
+        Args:
+            keep: Whether it stays there for the next client all the same.
+
+        Returns:
+            The messages of iopub that stand for it, and what the server says of them.
+        """
+        done = await self._request(messages.AskMissed(next(self._numbers), keep))
+        missed, self._missed = self._missed, []
+        return missed, done
+
+    async def sessions(self, memory: bool = False) -> tuple[messages.SessionInfo, ...]:
         """List the sessions of this key."""
-        return (await self._request(messages.ListSessions(next(self._numbers)))).sessions
+        return (await self._request(messages.ListSessions(next(self._numbers), memory))).sessions
 
     async def kernels(self) -> tuple[messages.KernelInfo, ...]:
         """List the host's kernelspecs."""
@@ -186,6 +229,8 @@ class SessionClient:
         """A message of the server's or the kernel's."""
         if len(parts) == 2 and bytes(parts[0]) == messages.TOPIC:
             self._on_answer(messages.decode_answer(bytes(parts[1])))
+        elif bytes(parts[0]) == messages.MISSED:
+            self._missed.append(from_link([Channel.IOPUB.value, *parts[1:]])[1])
         else:
             self._events.on_jupyter(*from_link(parts))
 
@@ -231,6 +276,9 @@ class SessionClient:
                     waiting.set_result(answer)
                 else:
                     waiting.set_exception(answer.why.error())
+        elif isinstance(answer, messages.Renamed):
+            assert self.welcome is not None
+            self.welcome = msgspec.structs.replace(self.welcome, session=answer.name)
         else:
             self._events.on_fate(answer)
 

@@ -11,7 +11,7 @@ import asyncio
 import enum
 import logging
 from collections.abc import Coroutine, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import zmq
@@ -29,6 +29,9 @@ from flame_kernel.protocol import messages
 from flame_kernel.protocol.jupyter import Channel, Envelope, write_json
 from flame_kernel.transport.channels import ConnectionInfo, NotebookChannels
 
+if TYPE_CHECKING:
+    from flame_kernel.kernel.attach import Attach
+
 log = logging.getLogger(__name__)
 
 # Jupyter kills a kernel that takes longer than 5 s over its shutdown; a restart that isn't done by then goes on at the
@@ -41,6 +44,9 @@ _RESTART_S = 0.5
 
 # While the link is down an interrupt waits for it, but the frontend does not wait for its reply.
 _INTERRUPT_S = 2.0
+
+# How long a session may take to start that a cell wants to attach to.
+_START_S = 60.0
 
 
 class Exit(enum.IntEnum):
@@ -89,6 +95,8 @@ class Bridge:
         self._door = Door(connector, self, self._answers, settings.goal)
         self._notice = LinkNotice(self._answers)
         self._last_cell: Buffer = b"{}"
+        self._attach: Attach | None = None
+        self._offered_to = ""
         self._shutting_down = False
         self._mover = Mover(
             self._door, self._answers, settings.moves, settings.goal, settings.environ, self._on_notebook
@@ -138,17 +146,52 @@ class Bridge:
 
     def _execute(self, envelope: Envelope) -> None:
         # Most cells are not looked into: what is no magic of ours need not be decoded.
-        if b"%flame_connect" in bytes(envelope.parts[3]):
+        content = bytes(envelope.parts[3])
+        if b"%flame_attach" in content:
+            from flame_kernel.kernel.attach import is_attach  # what it needs is no part of a quick start
+
+            if is_attach(envelope.content().get("code", "")):
+                self._spawn(self._show_missed(envelope))
+                return
+        self._offer(envelope)
+        if b"%flame_connect" in content:
             try:
                 move = moves.read(envelope.content().get("code", ""))
             except FlameError as error:
                 self._answers.fail(envelope, error)
                 return
             if move is not None:
+                if self._attach is not None:
+                    self._attach.stop()
                 self._mover.begin()
                 self._spawn(self._mover.move(envelope, move))
                 return
         self._door.ask(Channel.SHELL, envelope)
+
+    def _offer(self, cell: Envelope) -> None:
+        """Tell below the first cell that something was missed, once for each time that the session is entered."""
+        session = self._door.session
+        if session is None or session.welcome is None or session.conversation == self._offered_to:
+            return
+        if session.welcome.unseen:
+            if cell.content().get("silent"):
+                return
+            from flame_kernel.kernel.attach import offer
+
+            self._answers.stream(offer(session.welcome.unseen), cell.parts[0])
+        self._offered_to = session.conversation
+
+    async def _show_missed(self, request: Envelope) -> None:
+        from flame_kernel.kernel.attach import Attach
+
+        self._attach = attached = Attach(self._answers, self._notebook.send, request)
+        try:
+            with self._answers.executing(request):
+                await self._door.settled(_START_S)
+                await attached.run(self._door.session)
+        finally:
+            if self._attach is attached:
+                self._attach = None
 
     async def _interrupt(self, channel: Channel, request: Envelope) -> None:
         content: dict[str, Any] = {"status": "ok"}
@@ -188,7 +231,10 @@ class Bridge:
         self._door.heard(channel, envelope)
         if channel is not Channel.IOPUB and envelope.header().msg_type == "kernel_info_reply":
             envelope = self._with_banner(envelope)
-        self._notebook.send(channel, envelope)
+        if self._attach is not None:
+            self._attach.heard(channel, envelope)
+        if channel is Channel.IOPUB or envelope.identities:  # else it's a question whose asker is gone
+            self._notebook.send(channel, envelope)
 
     def on_fate(self, fate: Fate) -> None:
         """Something befell the session."""
@@ -204,6 +250,12 @@ class Bridge:
         elif isinstance(fate, messages.Died):
             self._abandon(SessionDied(fate.cause))
             self._finish(Exit.SESSION_DIED)
+        elif isinstance(fate, messages.Detached):
+            gone = SessionError(
+                f"another client detached this notebook from session {name!r}; a cell attaches it again"
+            )
+            self._door.close()
+            self.on_ended(gone)
         else:
             self._abandon(SessionError(f"session {name!r} was closed by another client"))
             self._finish(Exit.DONE)
@@ -226,6 +278,8 @@ class Bridge:
         self._abandon(error)
 
     def _abandon(self, error: FlameError) -> None:
+        if self._attach is not None:
+            self._attach.stop()
         self._door.abandon(error, self._last_cell)
 
     def _with_banner(self, reply: Envelope) -> Envelope:

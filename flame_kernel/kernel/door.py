@@ -10,7 +10,7 @@ import msgspec
 
 from flame_kernel.buffers import Buffer
 from flame_kernel.client.connecting import Connector
-from flame_kernel.client.session import SessionClient, SessionEvents
+from flame_kernel.client.session import SessionClient, SessionEvents, Wanted
 from flame_kernel.client.target import Target
 from flame_kernel.errors import FlameError, SessionError
 from flame_kernel.kernel.answers import Answers
@@ -258,7 +258,7 @@ class Door:
     async def _enter(self, goal: Goal) -> tuple[SessionClient, Tap]:
         tap = Tap(self._events)
         try:
-            _, client = await self._connector.open(goal.target, tap, goal.session, goal.kernel)
+            _, client = await self._connector.open(goal.target, tap, Wanted(goal.session, goal.kernel))
             if client.welcome is not None and client.welcome.state == SessionState.DEAD.value:
                 try:
                     await client.restart()

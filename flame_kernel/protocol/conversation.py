@@ -91,6 +91,14 @@ class Conversation:
         """How many messages the other end has not acknowledged."""
         return len(self._outbox)
 
+    def unacknowledged(self, limit_bytes: int) -> list[Sequence[Buffer]]:
+        """Return what was said and is not known to have arrived, in order.
+
+        Args:
+            limit_bytes: How much at most; the newest stay.
+        """
+        return self._outbox.newest(limit_bytes)
+
     def push(self, parts: Sequence[Buffer]) -> int:
         """Say something; it's kept until the other end has it.
 

@@ -129,6 +129,24 @@ class Outbox:
         """The number of the newest message, 0 before the first."""
         return self._first + len(self._kept) - 1
 
+    def newest(self, limit_bytes: int) -> list[Sequence[Buffer]]:
+        """Return the newest of the messages that are kept, in order.
+
+        Args:
+            limit_bytes: How many at most, by their bytes.
+        """
+        found: list[Sequence[Buffer]] = []
+        for number in range(self.last, self._first - 1, -1):
+            parts, weight = self._kept[number - self._first]
+            limit_bytes -= weight
+            if limit_bytes < 0:
+                break
+            if parts is None:
+                assert self._shelf is not None
+                parts = self._shelf.get(number)
+            found.append(parts)
+        return found[::-1]
+
     def push(self, parts: Sequence[Buffer]) -> int:
         """Take a message.
 

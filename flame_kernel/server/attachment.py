@@ -30,6 +30,7 @@ class Attachment:
         self._journal = journal
         self._conversation = Conversation(limit_bytes, journal)
         self._send: SendFrames | None = None
+        self.on_away: Callable[[Attachment], None] | None = None  # told when it loses its connection
 
     @classmethod
     def restore(cls, name: str, limit_bytes: int, journal: Journal) -> Attachment:
@@ -73,7 +74,15 @@ class Attachment:
             send: What sent frames over that connection.
         """
         if self._send is send:
-            self._send = None
+            self._lose()
+
+    def unacknowledged(self, limit_bytes: int) -> list[Sequence[Buffer]]:
+        """Return what was sent and is not known to have arrived.
+
+        Args:
+            limit_bytes: How much at most; the newest stay.
+        """
+        return self._conversation.unacknowledged(limit_bytes)
 
     def reply(self, channel: Channel, envelope: Envelope) -> None:
         """Send the client what the kernel says to it alone."""
@@ -122,7 +131,7 @@ class Attachment:
         if isinstance(event, Hole):
             if self._send is not None:
                 self._send(encode(Kind.RESET))
-            self._send = None
+            self._lose()
             return None
         if packet.kind is Kind.PING and self._send is not None:
             self._send(self._conversation.greeting(Kind.PONG, []))
@@ -139,5 +148,10 @@ class Attachment:
             return
         for frames in self._conversation.outgoing():
             if not self._send(frames):
-                self._send = None
+                self._lose()
                 return
+
+    def _lose(self) -> None:
+        self._send = None
+        if self.on_away is not None:
+            self.on_away(self)

@@ -21,11 +21,13 @@ import msgspec
 from flame_kernel.security.folders import private
 from flame_kernel.server.config import ServerConfig
 from flame_kernel.server.process import Left
+from flame_kernel.server.unseen import UnseenRecord
 
 log = logging.getLogger(__name__)
 
 _RECORD = "session.json"
 _PROCESS = "kernel.json"
+_UNSEEN = "unseen.json"
 
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -91,6 +93,16 @@ class SessionFolder:
     def read_process(self) -> Left | None:
         """Read how to find the kernel's process again; ``None`` when there is nothing that can be read."""
         return self._read(_PROCESS, Left)
+
+    def write_unseen(self, record: UnseenRecord) -> None:
+        """Write down what nobody has seen of the session."""
+        self._write(_UNSEEN, record)
+
+    def take_unseen(self) -> UnseenRecord | None:
+        """Read what nobody had seen when the last server ended, once; ``None`` when that server was killed."""
+        record = self._read(_UNSEEN, UnseenRecord)
+        (self.path / _UNSEEN).unlink(missing_ok=True)
+        return record
 
     def _write(self, name: str, content: msgspec.Struct) -> None:
         fresh = self.path / f"{name}.new"

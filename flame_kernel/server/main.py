@@ -25,6 +25,7 @@ from flame_kernel.server.doorkeeper import Doorkeeper
 from flame_kernel.server.gate import Gate
 from flame_kernel.server.lease import Leases
 from flame_kernel.server.ledger import Ledger
+from flame_kernel.server.listing import Lister
 from flame_kernel.server.readiness import READY, STOPPING, notify
 from flame_kernel.server.registry import Registry
 from flame_kernel.server.requests import Requests
@@ -108,9 +109,10 @@ async def serve(
 
     ledger = Ledger(config)
     registry = Registry(config, ledger, context, environ, on_idle)
-    requests = Requests(registry)
-    doorkeeper = Doorkeeper(admission, authorized, invites, host, time.time)
     gates: list[Gate] = []
+    leases = Leases(registry, gates, config.limits, loop.time)
+    requests = Requests(registry, Lister(host, leases.ends_in))
+    doorkeeper = Doorkeeper(admission, authorized, invites, host, time.time)
     listeners: list[ZmqListener] = []
     try:
         bound, port = _bind(context, config, keys)
@@ -120,7 +122,6 @@ async def serve(
             gates.append(gate)
             listeners.append(gate.listener)
         await registry.adopt()
-        leases = Leases(registry, gates, config.limits, loop.time)
         on_ready(Listening(config.host, port, config.socket, keys))
         notify(environ, READY)
         if config.until_idle:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import zmq
 
-from flame_kernel.errors import FlameError, LimitExceeded
-from flame_kernel.protocol.messages import Hello, SessionInfo
+from flame_kernel.errors import FlameError, LimitExceeded, SessionError, UnknownSession
+from flame_kernel.protocol.messages import Hello
 from flame_kernel.protocol.session import SessionState
 from flame_kernel.security.folders import private as private_folder
 from flame_kernel.server.config import ServerConfig
@@ -22,6 +22,8 @@ from flame_kernel.server.process import KernelProcess, Left, end
 from flame_kernel.server.session import Session, SessionKey
 
 log = logging.getLogger(__name__)
+
+_LONGEST_NAME = 100
 
 
 class Registry:
@@ -81,6 +83,7 @@ class Registry:
 
         Raises:
             UnknownKernel: The host has no such kernelspec.
+            UnknownSession: There is none of that name, and the client does not want to start one.
             KernelStartFailed: The kernel did not come up.
             LimitExceeded: There are as many sessions as the server allows.
         """
@@ -92,6 +95,8 @@ class Registry:
         task = self._starting.get(key)
         if task is not None:
             return await asyncio.shield(task), False
+        if hello.existing:
+            raise self.unknown(owner, hello.session)
         if len(self._sessions) + len(self._starting) >= self._config.limits.sessions:
             raise LimitExceeded(
                 f"this server runs {self._config.limits.sessions} sessions already, which is its limit "
@@ -106,20 +111,42 @@ class Registry:
         """Return a running session, ``None`` when there's none of that name."""
         return self._sessions.get(SessionKey(owner, name))
 
-    def listing(self, owner: str) -> tuple[SessionInfo, ...]:
-        """Return what a listing shows of a key's sessions."""
-        return tuple(
-            SessionInfo(
-                name=key.name,
-                kernel=session.process.kernel,
-                state=session.state.value,
-                pid=session.process.pid if session.state is not SessionState.DEAD else 0,
-                started=session.started,
-                clients=sum(attachment.connected for attachment in session.attachments.values()),
-            )
+    def find_by_conversation(self, owner: str, conversation: str) -> Session | None:
+        """Return the session that a client is attached to, whatever it's called by now; ``None`` for none.
+
+        Args:
+            owner: Whose.
+            conversation: The name of the client's conversation with it.
+        """
+        return next((session for session in self.of(owner) if conversation in session.attachments), None)
+
+    def unknown(self, owner: str, name: str) -> UnknownSession:
+        """Return the error that says that there is no such session."""
+        known = ", ".join(repr(session.key.name) for session in self.of(owner)) or "none"
+        return UnknownSession(f"there is no session {name!r} that belongs to this key; there are: {known}")
+
+    def rename(self, session: Session, name: str) -> None:
+        """Give a session another name.
+
+        Raises:
+            SessionError: There is one of that name already, or it's no name.
+        """
+        key = SessionKey(session.key.owner, name)
+        if not (name.strip() and name.isprintable() and len(name) <= _LONGEST_NAME):
+            raise SessionError(f"{name!r} is no name for a session; take one of up to {_LONGEST_NAME} characters")
+        if (key in self._sessions and self._sessions[key] is not session) or key in self._starting:
+            raise SessionError(f"there is a session {name!r} already; end it, or take another name")
+        del self._sessions[session.key]
+        self._sessions[key] = session
+        session.rename(name)
+
+    def of(self, owner: str) -> list[Session]:
+        """Return the sessions that belong to a key, but for those that are about to be gone."""
+        return [
+            session
             for key, session in self._sessions.items()
-            if key.owner == owner
-        )
+            if key.owner == owner and session.state is not SessionState.ENDED
+        ]
 
     @property
     def idle(self) -> bool:
@@ -129,14 +156,6 @@ class Registry:
     def all(self) -> list[Session]:
         """Return all sessions."""
         return list(self._sessions.values())
-
-    def lonely(self) -> list[Session]:
-        """Return the private sessions that no client is connected to."""
-        return [
-            session
-            for session in self._sessions.values()
-            if session.private and not any(attachment.connected for attachment in session.attachments.values())
-        ]
 
     async def close(self) -> None:
         """Let go of all sessions, which stay for the next server; what is still being started ends."""
@@ -181,7 +200,8 @@ class Registry:
 
     def _session(self, key: SessionKey, private: bool, kernel: Kernel, started: float) -> Session:
         folder = self._ledger.folder(kernel.process.kernel_id)
-        return Session(key, private, kernel, folder, started, self._config.limits.journal_bytes, self._forget)
+        limits = self._config.limits
+        return Session(key, private, kernel, folder, started, limits.journal_bytes, self._forget, limits.missed_bytes)
 
     def _forget(self, session: Session) -> None:
         if self._sessions.pop(session.key, None) is not None and not self._sessions:

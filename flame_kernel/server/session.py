@@ -13,13 +13,14 @@ from flame_kernel.protocol import messages
 from flame_kernel.protocol.jupyter import Channel, Envelope, from_link, to_link
 from flame_kernel.protocol.link import Machine
 from flame_kernel.protocol.session import SESSION, SessionEvent, SessionState
-from flame_kernel.server import returning
+from flame_kernel.server import memory, returning
 from flame_kernel.server.attachment import Attachment
 from flame_kernel.server.boot import KernelFacts
 from flame_kernel.server.journal import Journal, names
 from flame_kernel.server.kernel import Kernel
 from flame_kernel.server.ledger import SessionFolder, SessionRecord
 from flame_kernel.server.process import KernelProcess, Left
+from flame_kernel.server.unseen import Unseen
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class Session:
         started: When, in seconds since the epoch.
         journal_bytes: How much is kept for each client that is away, in bytes.
         on_ended: Called once, when it's over.
+        missed_bytes: How much is kept of what it says while nobody is attached, in bytes.
     """
 
     def __init__(
@@ -65,11 +67,13 @@ class Session:
         started: float,
         journal_bytes: int,
         on_ended: Callable[[Session], None],
+        missed_bytes: int,
     ) -> None:
         self.key = key
         self.private = private
         self.started = started
         self.attachments: dict[str, Attachment] = {}
+        self.unseen = Unseen(self.attachments, missed_bytes)
         self.on_process_change: set[OnProcessChange] = set()
         self._kernel = kernel
         self._folder = folder
@@ -77,7 +81,8 @@ class Session:
         self._on_ended = on_ended
         self._machine = Machine(SESSION, SessionState.STARTING)
         self._held: list[tuple[Channel, Envelope]] = []
-        self._cause = ""
+        self.cause = ""  # how it died
+        self._verdict = ""  # why the server killed it
         self._catching_up: asyncio.Task[None] | None = None
         kernel.tell(self)
 
@@ -85,6 +90,11 @@ class Session:
     def state(self) -> SessionState:
         """Where it stands."""
         return self._machine.state
+
+    @property
+    def lonely(self) -> bool:
+        """Whether no client is connected to it."""
+        return not any(attachment.connected for attachment in self.attachments.values())
 
     @property
     def process(self) -> KernelProcess:
@@ -110,13 +120,14 @@ class Session:
         """
         for name in names(self._folder.path):
             journal = Journal(self._folder.path, name)
-            self.attachments[name] = Attachment.restore(name, self._journal_bytes, journal)
+            self._add(Attachment.restore(name, self._journal_bytes, journal))
+        self.unseen.restore(self._folder.take_unseen())
         facts = KernelFacts(record.language, record.calls)
         self._machine.fire(SessionEvent.UP)
         await self._kernel.adopt(facts, left)
         if record.cause:
             self._machine.fire(SessionEvent.DIE)
-            self._cause = record.cause
+            self.cause = record.cause
         else:
             self._catching_up = asyncio.create_task(returning.catch_up(self._kernel, self.attachments))
 
@@ -130,8 +141,12 @@ class Session:
         for other in [other for other in self.attachments if other[:_CLIENT] == name[:_CLIENT]]:
             self.detach(other)
         journal = Journal.begin(self._folder.path, name, client)
-        self.attachments[name] = Attachment(name, client, self._journal_bytes, journal)
-        return self.attachments[name]
+        return self._add(Attachment(name, client, self._journal_bytes, journal))
+
+    def _add(self, attachment: Attachment) -> Attachment:
+        attachment.on_away = self.unseen.went_away
+        self.attachments[attachment.name] = attachment
+        return attachment
 
     def detach(self, name: str) -> None:
         """Note that a client does not come back: nothing is kept for it any more."""
@@ -160,7 +175,7 @@ class Session:
         self._machine.fire(SessionEvent.RESTART)
         self._held.clear()  # a restart aborts what waits for the old process, as a local kernel's does
         self._forget_requests()
-        self._cause = ""
+        self.cause = self._verdict = ""
         try:
             await self._kernel.restart()
         except KernelStartFailed as error:
@@ -190,9 +205,43 @@ class Session:
 
     def leave(self) -> None:
         """Let go of the session, which goes on; the next server will find it."""
+        if self._machine.allows(SessionEvent.CLOSE):  # else its folder is gone
+            try:
+                self._folder.write_unseen(self.unseen.record())
+            except OSError as error:
+                log.warning("what nobody has seen of session %s can't be kept: %s", self.key.name, error)
         if self._catching_up is not None:
             self._catching_up.cancel()
         self._kernel.leave()
+
+    def kill(self, verdict: str) -> None:
+        """Kill the process and all that it has started.
+
+        Args:
+            verdict: Why, in words that follow "it died: ".
+        """
+        self._verdict = verdict
+        memory.end_tree(self.process.pid)
+
+    def rename(self, name: str) -> None:
+        """Give it another name, by which it stays; whoever is attached is told."""
+        self.key = SessionKey(self.key.owner, name)
+        self.keep()
+        for attachment in self.attachments.values():
+            attachment.tell(messages.Renamed(name))
+
+    def keep(self) -> None:
+        """Have it stay when its clients are gone, also if it was private."""
+        self.private = False
+        self._write_down()
+
+    def send_away(self) -> None:
+        """Go on without clients: those that are attached leave, and nothing is kept for them."""
+        self.keep()
+        for attachment in list(self.attachments.values()):
+            attachment.tell(messages.Detached())
+            self.detach(attachment.name)
+        self._tell_process_change(SessionError(f"another client detached this one from session {self.key.name!r}"))
 
     def from_client(self, attachment: Attachment, parts: Sequence[Buffer]) -> None:
         """Pass a client's Jupyter message on to the kernel.
@@ -209,6 +258,8 @@ class Session:
         if channel is Channel.IOPUB:
             raise ProtocolError("a client sent a message on iopub, where only kernels speak")
         self._require_life()
+        if channel is Channel.STDIN:
+            self.unseen.answered()
         addressed = Envelope((attachment.name.encode("ascii"), *envelope.identities), envelope.parts)
         if self.state is SessionState.READY:
             self._kernel.send(channel, addressed)
@@ -221,25 +272,32 @@ class Session:
             if not envelope.identities and envelope.header().msg_type == "iopub_welcome":
                 return  # it tells that the server is heard; a bridge welcomes its own subscribers
             parts = to_link(channel, envelope)
+            seen = False
             for attachment in self.attachments.values():
+                seen = seen or attachment.connected
                 attachment.deliver(parts)
+            self.unseen.heard(envelope, seen)
         elif envelope.identities:
             name, *rest = envelope.identities
-            target = self.attachments.get(name.decode("ascii", "replace"))
+            asker = name.decode("ascii", "replace")
+            target = self.attachments.get(asker)
+            if channel is Channel.STDIN:
+                self.unseen.asked(asker, Envelope((), envelope.parts))
             if target is not None:
                 target.reply(channel, Envelope(tuple(rest), envelope.parts))
 
     def on_death(self, cause: str) -> None:
         """Tell everyone that the kernel process has ended by itself, and how."""
+        cause = self._verdict or cause
         self._die(cause, SessionDied(f"session {self.key.name!r} died: {cause}"))
 
     def _require_life(self) -> None:
         if self.state is SessionState.DEAD:
-            raise SessionDied(f"session {self.key.name!r} died: {self._cause}; restart it to go on")
+            raise SessionDied(f"session {self.key.name!r} died: {self.cause}; restart it to go on")
 
     def _die(self, cause: str, error: FlameError) -> None:
         self._machine.fire(SessionEvent.DIE)
-        self._cause = cause
+        self.cause = cause
         self._held.clear()
         self._forget_requests()
         log.warning("%s", error)
@@ -249,6 +307,7 @@ class Session:
         self._write_down()
 
     def _forget_requests(self) -> None:
+        self.unseen.renewed()
         if self._catching_up is not None:
             self._catching_up.cancel()
         for attachment in self.attachments.values():
@@ -270,6 +329,6 @@ class Session:
                 folder=str(self.process.cwd),
                 language=self.facts.language,
                 calls=self.facts.calls,
-                cause=self._cause,
+                cause=self.cause,
             )
         )

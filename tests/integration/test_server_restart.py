@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flame_kernel import Flame, connect
+from flame_kernel import Flame, Host, connect
 from flame_kernel.errors import SessionDied, UnknownSession
 from tests.integration.relay import Relay
 from tests.integration.servers import FlameServer, free_port, until
@@ -184,3 +184,35 @@ def test_a_conversation_that_the_server_never_had_is_refused(server: FlameServer
 
     with pytest.raises(UnknownSession, match="work"):
         flame.run("1", quiet=True)
+
+
+@pytest.mark.parametrize("end", ENDS, ids=NAMES)
+def test_what_nobody_had_seen_is_still_there_for_the_next_client(server: FlameServer, end: End, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    with (
+        Relay(server.port) as relay,
+        connect(server.fresh_invite(relay.port), session="missed") as flame,
+        Host(server.address) as host,
+    ):
+        flame.execute(WAIT_FOR)
+        in_thread(
+            flame.run, f"began = True\nwait_for({str(gate)!r})\nprint('missed')\nname = input('who? ')", quiet=True
+        )
+        wait_until_set(flame, "began")
+        relay.refuse()
+        gate.touch()
+        until(lambda: host.sessions()[0].activity == "waiting for input")
+        end(server)
+        server.start()
+        with Host(server.address) as again, again.attach("missed") as next_client:
+            (session,) = again.sessions()
+            assert session.unseen == 1
+            missed = next_client.missed(quiet=True)
+            assert missed.outputs[0]["text"] == "missed\n"
+            if end is FlameServer.terminate:
+                assert session.activity == "waiting for input"
+                assert missed.question == "who? "
+            next_client.answer("ada")
+            next_client.run("1", quiet=True)
+            assert next_client["name"] == "ada"
+        relay.heal()

@@ -29,6 +29,7 @@ from flame_kernel.security.keys import KeyPair
 from flame_kernel.server.boot import KernelFacts
 from flame_kernel.server.doorkeeper import Doorkeeper
 from flame_kernel.server.gate import Gate
+from flame_kernel.server.listing import Lister
 from flame_kernel.server.requests import Requests
 from flame_kernel.transport.interface import Cause
 from flame_kernel.transport.memory import Network
@@ -102,7 +103,7 @@ class House:
         self.now = 0.0
         self.network = Network()
         doorkeeper = Doorkeeper(self.admission, self.authorized, self.invites, "gpu1", lambda: NOW)
-        requests = Requests(self.registry)
+        requests = Requests(self.registry, Lister("gpu1", lambda session: None))
         self.gate = Gate(doorkeeper, self.registry, requests, context, "gpu1", lambda: self.now)
         self.gate.listener = self.network.listen(self.gate)
         self.open = ExitStack()
@@ -427,7 +428,7 @@ async def test_a_calls_lane_is_refused_when_the_session_has_died_or_has_no_calls
 
 async def test_an_unexpected_failure_of_a_request_is_told_to_who_asked(house: House) -> None:
     caller = await house.attached(session="work")
-    house.registry.listing = None
+    house.registry.of = None
     caller.say(Kind.DATA, messages.TOPIC, messages.encode(messages.ListSessions(5)), number=1)
 
     answer = await caller.answer()
