@@ -70,16 +70,30 @@ def test_what_is_no_failure_is_a_protocol_error(data: bytes) -> None:
 
 
 def test_the_numbers_on_the_wire_do_not_change_by_accident() -> None:
-    assert [operation.name for operation in sorted(Operation)] == [
-        "EVALUATE",
-        "EXECUTE",
-        "CALL",
-        "GET",
-        "PUSH",
-        "PULL",
-        "OUTCOME",
-        "PING",
-    ]
+    assert {operation.name: operation.value for operation in Operation} == {
+        "EVALUATE": 1,
+        "EXECUTE": 2,
+        "CALL": 3,
+        "GET": 4,
+        "PUSH": 5,
+        "PULL": 6,
+        "OUTCOME": 7,
+        "PING": 8,
+        "FIND": 64,
+        "WHERE": 65,
+        "READ": 66,
+        "SUMS": 67,
+        "BEGIN": 68,
+        "WRITE": 69,
+        "FINISH": 70,
+        "SAVE": 71,
+        "DISCARD": 72,
+        "FOLDERS": 73,
+        "LINKS": 74,
+        "SETTLE": 75,
+        "SENDMODULE": 76,
+        "GETMODULE": 77,
+    }
     assert [(outcome.name, outcome.value) for outcome in Outcome] == [
         ("RESULT", 1),
         ("ERROR", 2),
