@@ -90,6 +90,9 @@ class Registry:
         # A client that greets again, because the answer was lost on the way, must find the private session it began.
         key = SessionKey(owner, hello.session or f"private-{hello.attachment[:12]}")
         session = self._sessions.get(key)
+        while session is not None and session.state is SessionState.ENDED:
+            await session.gone()
+            session = self._sessions.get(key)
         if session is not None:
             return session, False
         task = self._starting.get(key)

@@ -81,6 +81,7 @@ class Session:
         self._on_ended = on_ended
         self._machine = Machine(SESSION, SessionState.STARTING)
         self._held: list[tuple[Channel, Envelope]] = []
+        self._gone = asyncio.Event()
         self.cause = ""  # how it died
         self._verdict = ""  # why the server killed it
         self._catching_up: asyncio.Task[None] | None = None
@@ -200,8 +201,15 @@ class Session:
             attachment.end()
             attachment.tell(messages.Ended())
         self._tell_process_change(SessionError(f"session {self.key.name!r} was closed"))
-        await self._kernel.close()
-        self._on_ended(self)
+        try:
+            await self._kernel.close()
+        finally:
+            self._on_ended(self)
+            self._gone.set()
+
+    async def gone(self) -> None:
+        """Wait until nothing is left of a session that has ended; its name is free then."""
+        await self._gone.wait()
 
     def leave(self) -> None:
         """Let go of the session, which goes on; the next server will find it."""

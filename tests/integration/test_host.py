@@ -91,6 +91,17 @@ def test_sessions_are_ended_and_restarted_by_name(client: FlameServer, host: Hos
             act("one")
 
 
+def test_who_comes_while_a_session_is_being_ended_gets_a_new_one(client: FlameServer, host: Host) -> None:
+    for _ in range(3):
+        with connect(client.address, session="again") as flame:
+            flame["x"] = 1
+            ending = in_thread(host.end, "again")
+            until(lambda: flame.closed)
+        with connect(client.address, session="again", timeout=20) as flame:
+            ending.result(10)
+            assert flame.run("'x' in globals()", quiet=True).value is False
+
+
 def test_a_cell_is_interrupted_by_the_session_s_name(client: FlameServer, host: Host) -> None:
     with connect(client.address, session="busy") as flame:
         cell = in_thread(flame.run, "while True: pass", quiet=True, check=False)
