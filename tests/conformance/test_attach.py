@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from flame_kernel import Host
 from tests.conformance.frontend import Message
-from tests.conformance.kernels import Home, Kernel, running
+from tests.conformance.kernels import Home, Kernel, running, value_of
 
 WAIT = "import pathlib, time\nwhile not pathlib.Path({gate!r}).exists(): time.sleep(0.01)\n"
 
@@ -89,3 +90,21 @@ def test_what_it_waits_to_be_told_is_asked_there(reopened: Callable[[str], Kerne
     kernel.frontend.reply_input(prompt, "ada")
 
     assert kernel.frontend.finish(cell).text().endswith("hello ada\n")
+
+
+def test_a_notebook_that_was_sent_away_attaches_again_with_its_next_cell(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLAME_HOME", str(home.path))
+    monkeypatch.delenv("FLAME_HOST", raising=False)
+    with running(home) as kernel:
+        cell = kernel.frontend.execute("x = 7")
+        with Host() as host:
+            (session,) = [session for session in host.sessions() if session.clients]
+            host.detach(session.name)
+            kernel.frontend.wait(
+                lambda: any("detached this notebook" in str(m.parts) for m in kernel.frontend.messages)
+            )
+            assert host.sessions()[0].clients == 0
+        assert cell.reply["status"] == "ok"
+        assert value_of(kernel.frontend, "x") == "7"
