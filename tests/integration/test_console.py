@@ -194,6 +194,10 @@ def test_a_block_at_the_end_of_a_pipe_is_run(client: FlameServer) -> None:
     assert "last\n" in on_pipe(client, "if True:\n    print('last')").stdout
 
 
+def test_help_is_shown(client: FlameServer) -> None:
+    assert "Return the number of items in a container" in on_pipe(client, "len?\n").stdout
+
+
 def test_errors_and_stderr_go_to_stderr_without_colours(client: FlameServer) -> None:
     done = on_pipe(client, "import sys; print('told', file=sys.stderr)\n1 // 0\nprint('on')\n")
     assert "told\n" in done.stderr

@@ -95,6 +95,30 @@ def test_a_file_of_no_size_is_read_to_its_end(either: Flame) -> None:
     assert either.getfile("/proc/self/cmdline").startswith(sys.executable.encode())
 
 
+GROW = """
+import threading
+stop = threading.Event()
+def grow(path):
+    while not stop.wait(0.001):
+        with open(path, "ab") as file:
+            file.write(b"one more line")
+"""
+
+
+def test_a_log_that_is_being_written_can_be_fetched(own: Flame, here: Path, there: Path) -> None:
+    make(there / "log", 3 * MIB)
+    was = (there / "log").read_bytes()
+    own.execute(GROW)
+    own.execute(f"thread = threading.Thread(target=grow, args=({str(there / 'log')!r},)); thread.start()")
+    try:
+        for _ in range(5):
+            assert own.getfile(str(there / "log")).startswith(was)
+            own.get(there / "log", here / "log")
+            assert (here / "log").read_bytes().startswith(was)
+    finally:
+        own.execute("stop.set(); thread.join()")
+
+
 def test_errors_of_contents_name_the_host(either: Flame, there: Path, client: FlameServer) -> None:
     with pytest.raises(FileNotFoundError, match=f"on {client.address}"):
         either.getfile(str(there / "nope"))
