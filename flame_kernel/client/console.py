@@ -157,7 +157,11 @@ class Console:
         for output in cell.outputs:
             if output["output_type"] == "error":
                 display.stream("stderr", _coloured("\n".join(output.get("traceback", ()))) + "\n")
-        return not any(payload.get("source") == "ask_exit" for payload in reply.get("payload", ()))
+        payloads = reply.get("payload", ())
+        for payload in payloads:
+            if payload.get("source") == "page":  # help, as of len?
+                display.data(payload, update=False)
+        return not any(payload.get("source") == "ask_exit" for payload in payloads)
 
     def _complete(self, line: str, cursor: int) -> tuple[list[str], int]:
         before = "".join(f"{one}\n" for one in self._lines)

@@ -20,7 +20,7 @@ from flame_kernel.files.names import tag
 from flame_kernel.protocol.calls import Operation
 
 # Pieces whose checksums are compared at a time.
-_SUMS_AT_A_TIME = 32
+SUMS_AT_A_TIME = 32
 
 # File systems keep times more or less exactly; what differs by less than this may be the same, in ns.
 _SAME_TIME_NS = 2_000_000_000
@@ -200,8 +200,18 @@ def _copy_large(source: End, sink: End, file: _File, meter: Meter) -> int:
                 _copy_piece(source, sink, file, place, piece * CHUNK, length, partial(meter.advance, length))
     source.drain()
     sink.drain()
+    _require_unchanged(source, sink, file, sign)
     sink.ask(Operation.FINISH, *place, file.size, file.mode, file.changed_ns)
     return there
+
+
+def _require_unchanged(source: End, sink: End, file: _File, sign: str) -> None:
+    """Make sure that what was copied of a file that grew meanwhile is still what it begins with."""
+    now = told.target(source.ask(Operation.WHERE, f"{file.base}/{file.name}").value, source.where)
+    if now.stamp is None or list(now.stamp) != file.stamp:
+        whole = range(file.size // CHUNK)
+        if len(_same(source, sink, file, sign, whole)) < len(whole):
+            raise TransferError(f"{file.base}/{file.name} changed while it was copied; copy it again")
 
 
 def _copy_piece(
@@ -229,8 +239,8 @@ def _require(read: Reply, file: _File, length: int) -> Any:
 def _same(source: End, sink: End, file: _File, sign: str, pieces: range) -> frozenset[int]:
     """Return which pieces are the same at both ends."""
     same: set[int] = set()
-    for first in range(pieces.start, pieces.stop, _SUMS_AT_A_TIME):
-        count = min(_SUMS_AT_A_TIME, pieces.stop - first)
+    for first in range(pieces.start, pieces.stop, SUMS_AT_A_TIME):
+        count = min(SUMS_AT_A_TIME, pieces.stop - first)
         ours: list[Reply] = []
         source.post(Operation.SUMS, file.base, file.name, None, first, count, then=ours.append)
         theirs = told.strings(sink.ask(Operation.SUMS, file.root, file.target, sign, first, count).value, sink.where)
@@ -250,5 +260,5 @@ def _end(piece: int, size: int) -> int:
 
 def _batches(size: int) -> Iterator[range]:
     count = _pieces(size)
-    for first in range(0, count, _SUMS_AT_A_TIME):
-        yield range(first, min(first + _SUMS_AT_A_TIME, count))
+    for first in range(0, count, SUMS_AT_A_TIME):
+        yield range(first, min(first + SUMS_AT_A_TIME, count))

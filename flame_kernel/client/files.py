@@ -11,7 +11,7 @@ from contextlib import suppress
 from flame_kernel.buffers import Buffer
 from flame_kernel.client import told
 from flame_kernel.client.connection import Connection
-from flame_kernel.client.copying import CopyResult, copy
+from flame_kernel.client.copying import SUMS_AT_A_TIME, CopyResult, copy
 from flame_kernel.client.progress import meter
 from flame_kernel.client.remote_end import RemoteEnd
 from flame_kernel.errors import FlameError, TransferError
@@ -90,19 +90,35 @@ def fetch(connection: Connection, name: str, timeout: float | None) -> bytes:
         size = found.stamp[0]
         if not size:
             return _until_its_end(there, place)
-        pieces: dict[int, Buffer] = {}
+        pieces: dict[int, Reply] = {}
         for offset in range(0, size, CHUNK):
             length = min(CHUNK, size - offset)
             there.post(
                 Operation.READ, *place, offset, length, found.stamp, weight=length, then=_keep(pieces, offset, length)
             )
         there.drain()
-    return b"".join(pieces[offset] for offset in sorted(pieces))
+        read = [pieces[offset] for offset in sorted(pieces)]
+        _require_unchanged(there, name, found, [piece.value for piece in read if len(piece.data) == CHUNK])
+    return b"".join(piece.data for piece in read)
 
 
-def _keep(pieces: dict[int, Buffer], offset: int, length: int) -> Callable[[Reply], None]:
+def _require_unchanged(there: RemoteEnd, name: str, before: told.Target, sums: Sequence[str]) -> None:
+    """Make sure that what was fetched of a file that grew meanwhile is still what it begins with."""
+    if told.target(there.ask(Operation.WHERE, name).value, there.where).stamp == before.stamp:
+        return
+    now: list[str] = []
+    for first in range(0, len(sums), SUMS_AT_A_TIME):
+        count = min(SUMS_AT_A_TIME, len(sums) - first)
+        asked = there.ask(Operation.SUMS, before.folder, before.name, None, first, count)
+        now += told.strings(asked.value, there.where)
+    if now != list(sums):
+        raise TransferError(f"{name} on {there.where} changed while it was fetched; fetch it again")
+
+
+def _keep(pieces: dict[int, Reply], offset: int, length: int) -> Callable[[Reply], None]:
     def keep(read: Reply) -> None:
-        pieces[offset] = _checked(read)
+        _checked(read)
+        pieces[offset] = read
         if len(read.data) != length:
             raise TransferError("a piece of a file came with another length than it should; fetch it again")
 

@@ -362,29 +362,16 @@ class Flame:
         module_source.send(self._connection, module, source, timeout)
 
     def getmodule(self, name: str, *, timeout: float | None = None) -> str:
-        """Return the source of a module over there.
-
-        Args:
-            name: Its dotted name.
-            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
+        """Return the source of a module over there, by its dotted name.
 
         Raises:
             ModuleNotFoundError: There's none of that name.
             TransferError: It has no source in Python, such as a C module.
-
-        Example:
-            >>> flame.getmodule("tools.text")
-            'def shout(text): return text.upper()'
         """
         return module_source.fetch(self._connection, name, timeout)
 
     def console(self) -> Console:
-        """Return a console, whose lines run in the session as cells do.
-
-        Example:
-            >>> with flame.console() as console:
-            ...     console.interact()
-        """
+        """Return a console, whose lines run in the session as cells do: ``flame.console().interact()``."""
         return Console(self._connection)
 
     def kernels(self) -> tuple[KernelInfo, ...]:

@@ -12,7 +12,8 @@ import hashlib
 import os
 from collections.abc import Sequence
 
-from flame_kernel.buffers import Buffer, size
+from flame_kernel.buffers import Buffer
+from flame_kernel.buffers import size as size_of
 from flame_kernel.errors import TransferError
 
 # A piece, in bytes: what travels in one frame.
@@ -38,8 +39,8 @@ def read(path: str, offset: int, length: int, stamp: Sequence[int] | None) -> by
         path: The file.
         offset: Where the piece begins.
         length: How long it is, in bytes; at most ``CHUNK``.
-        stamp: The file's size and time of change in ns, as they were when the copy began; ``None`` for a file whose
-            size isn't known beforehand.
+        stamp: The file's size and time of change in ns, as they were when the copy began: it may have grown since, as
+            logs do. ``None`` for a file whose size isn't known beforehand.
 
     Returns:
         The piece; shorter only without a stamp, at the file's end.
@@ -51,7 +52,8 @@ def read(path: str, offset: int, length: int, stamp: Sequence[int] | None) -> by
     with open(path, "rb", buffering=0) as file:
         if stamp is not None:
             info = os.fstat(file.fileno())
-            if [info.st_size, info.st_mtime_ns] != list(stamp):
+            size, changed_ns = stamp
+            if info.st_size < size or (info.st_size == size and info.st_mtime_ns != changed_ns):
                 raise TransferError(f"{path} changed while it was copied; copy it again")
         file.seek(offset)
         filled = 0
@@ -85,7 +87,7 @@ def write(path: str, offset: int, data: Buffer, expected: str) -> None:
     descriptor = os.open(path, os.O_WRONLY | _BINARY | _NOFOLLOW)
     try:
         os.lseek(descriptor, offset, os.SEEK_SET)
-        view = memoryview(data).cast("B") if size(data) else memoryview(b"")
+        view = memoryview(data).cast("B") if size_of(data) else memoryview(b"")
         while view.nbytes:
             view = view[os.write(descriptor, view) :]
     finally:

@@ -14,7 +14,7 @@ import pytest
 from jupyter_client.manager import start_new_kernel
 
 from flame_kernel import Flame, connect
-from flame_kernel.errors import LinkLost
+from flame_kernel.errors import CallsUnavailable, LinkLost
 from tests.integration.servers import PATIENCE_S, FlameServer
 from tests.integration.work import in_thread
 
@@ -194,6 +194,10 @@ def test_a_block_at_the_end_of_a_pipe_is_run(client: FlameServer) -> None:
     assert "last\n" in on_pipe(client, "if True:\n    print('last')").stdout
 
 
+def test_help_is_shown(client: FlameServer) -> None:
+    assert "Return the number of items in a container" in on_pipe(client, "len?\n").stdout
+
+
 def test_errors_and_stderr_go_to_stderr_without_colours(client: FlameServer) -> None:
     done = on_pipe(client, "import sys; print('told', file=sys.stderr)\n1 // 0\nprint('on')\n")
     assert "told\n" in done.stderr
@@ -316,3 +320,27 @@ def test_in_a_notebook_it_asks_and_shows_as_a_cell_does(client: FlameServer) -> 
     finally:
         notebook.stop_channels()
         manager.shutdown_kernel()
+
+
+# ---------------------------------------------------------------- in another language
+
+
+def test_another_language_has_a_console_and_no_calls(lone_server: Callable[..., FlameServer], folder: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "bash_kernel.install", "--prefix", str(folder)], check=True, capture_output=True
+    )
+    server = lone_server(JUPYTER_PATH=str(folder / "share" / "jupyter"))
+    connect(server.invite).close()
+    done = on_pipe(server, "word=kept\necho $word\n", "-k", "bash")
+    first, where, *rest = done.stdout.splitlines()
+    assert first.startswith("bash")
+    assert where == f"(Remote console on {server.address})"
+    assert rest == ["kept", ENDED]
+    with connect(server.address, kernel="bash") as flame:
+        for call in (
+            lambda: flame.getfile("/etc/hosts"),
+            lambda: flame.getmodule("os"),
+            lambda: flame.put("/etc/hosts", "y"),
+        ):
+            with pytest.raises(CallsUnavailable, match="run cells in it instead"):
+                call()

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from flame_kernel import Flame, connect
-from flame_kernel.errors import FlameTimeout, TransferError
+from flame_kernel.errors import FlameError, FlameTimeout, TransferError
+from flame_kernel.files.ends import OPERATIONS
+from flame_kernel.protocol.calls import Operation
 from tests.integration.relay import Relay
 from tests.integration.servers import PATIENCE_S, FlameServer, Program, run_script, until
 from tests.integration.work import in_thread, wait_until_set
@@ -93,6 +99,30 @@ def test_names_are_relative_to_the_sessions_folder_and_home_is_its_own(flame: Fl
 
 def test_a_file_of_no_size_is_read_to_its_end(either: Flame) -> None:
     assert either.getfile("/proc/self/cmdline").startswith(sys.executable.encode())
+
+
+GROW = """
+import threading
+stop = threading.Event()
+def grow(path):
+    while not stop.wait(0.001):
+        with open(path, "ab") as file:
+            file.write(b"one more line")
+"""
+
+
+def test_a_log_that_is_being_written_can_be_fetched(own: Flame, here: Path, there: Path) -> None:
+    make(there / "log", 3 * MIB)
+    was = (there / "log").read_bytes()
+    own.execute(GROW)
+    own.execute(f"thread = threading.Thread(target=grow, args=({str(there / 'log')!r},)); thread.start()")
+    try:
+        for _ in range(5):
+            assert own.getfile(str(there / "log")).startswith(was)
+            own.get(there / "log", here / "log")
+            assert (here / "log").read_bytes().startswith(was)
+    finally:
+        own.execute("stop.set(); thread.join()")
 
 
 def test_errors_of_contents_name_the_host(either: Flame, there: Path, client: FlameServer) -> None:
@@ -308,3 +338,28 @@ def test_closing_the_connection_ends_a_copy(relay: Relay, here: Path, there: Pat
     with pytest.raises(ConnectionError, match="connect again"):
         copying.result(PATIENCE_S)
     assert not (there / "f").exists()
+
+
+# ---------------------------------------------------------------- nonsense
+
+# Letters only: a path among them must not lead anywhere.
+nonsense = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 2**70) | st.text("abc", max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abc", max_size=2), inner, max_size=2),
+    max_leaves=6,
+)
+
+
+def test_operands_that_make_no_sense_are_errors_of_that_call_alone(own: Flame, there: Path) -> None:
+    own.execute(f"import os; os.chdir({str(there)!r})")
+
+    @settings(deadline=None, max_examples=150, database=None)
+    @given(st.sampled_from(sorted(OPERATIONS)), st.lists(nonsense, max_size=6), st.none() | st.binary(max_size=9))
+    def ask(operation: Operation, operands: list[Any], data: bytes | None) -> None:
+        with own._connection.copying(20) as end:
+            with contextlib.suppress(FlameError, OSError):
+                end.ask(operation, *operands, data=data)
+            assert end.ask(Operation.WHERE, "/").value["kind"] == "folder"
+
+    ask()
+    assert own.evaluate("1") == 1

@@ -117,5 +117,5 @@ def test_plain_connections_send_modules_as_well(client: FlameServer) -> None:
         flame.sendmodule("plainly", "x = 1")
         assert flame.getmodule("plainly") == "x = 1"
         assert flame.module("plainly").x == 1
-        with pytest.raises(RemoteError, match="ZeroDivisionError"):
+        with pytest.raises((RemoteError, ZeroDivisionError), match="division"):
             flame.sendmodule("plainly", "1 // 0")

@@ -271,6 +271,34 @@ def test_a_file_that_changes_meanwhile_is_an_error_and_does_not_arrive(tmp_path:
     assert not (tmp_path / "t").exists()
 
 
+def test_a_file_that_grows_meanwhile_arrives_as_it_was(tmp_path: Path) -> None:
+    for name, size in (("small", 10), ("large", 3 * CHUNK + 5)):
+        source = tmp_path / name
+        source.write_bytes(os.urandom(size))
+        was = source.read_bytes()
+
+        def grow(operation: Operation, operands: Any, source: Path = source) -> None:
+            if operation is Operation.READ:
+                with open(source, "ab") as file:
+                    file.write(b"one more line")
+
+        go(source, tmp_path / "t", source=Spy(grow))
+        assert (tmp_path / "t").read_bytes() == was
+
+
+def test_a_file_that_is_written_anew_and_becomes_larger_does_not_arrive(tmp_path: Path) -> None:
+    source = tmp_path / "s"
+    source.write_bytes(bytes(3 * CHUNK))
+
+    def write(operation: Operation, operands: Any) -> None:
+        if operation is Operation.READ and operands[2] == CHUNK:
+            source.write_bytes(os.urandom(4 * CHUNK))
+
+    with pytest.raises(TransferError, match="changed while it was copied"):
+        go(source, tmp_path / "t", source=Spy(write))
+    assert not (tmp_path / "t").exists()
+
+
 def test_a_damaged_piece_is_noticed(tmp_path: Path) -> None:
     source = tmp_path / "s"
     source.write_bytes(os.urandom(3 * CHUNK))
