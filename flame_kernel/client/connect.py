@@ -59,7 +59,7 @@ def connect(
             plain,
             timeout,
             environ,
-            observe,
+            observe=observe,
         )
     except FlameError as error:
         # The line says what to do; the way it came explains nothing to the user.

@@ -6,6 +6,7 @@ from typing import Any
 
 from flame_kernel.errors import ConfigurationError, NotPermitted, SessionError, UnknownSession
 from flame_kernel.protocol.messages import Hello
+from flame_kernel.protocol.session import SessionState
 from flame_kernel.security.authorized import AuthorizedKeys
 from flame_kernel.security.authorized_key import Role
 from flame_kernel.server.peers import Caller
@@ -80,7 +81,7 @@ class Access:
         found = self._found(caller, name)
         if found is None and as_admin and _role(caller) >= OTHERS_SESSIONS:
             grant = Grant(caller.owner, caller.name, _role(caller), _role(caller))
-            others = [(session, grant) for session in self._registry.all() if self._is_called(session, name)]
+            others = [(session, grant) for session in self._living() if self._is_called(session, name)]
             found = self._only(others, name)
         if found is None:
             raise self._registry.unknown(caller.owner, name)
@@ -158,7 +159,7 @@ class Access:
         """
         if everyone:
             require_role(_role(caller), OTHERS_SESSIONS, "listing the sessions of all keys")
-        found = [(session, self.grant(caller, session)) for session in self._registry.all()]
+        found = [(session, self.grant(caller, session)) for session in self._living()]
         seen = [(session, grant) for session, grant in found if grant is not None or everyone]
         return sorted(seen, key=lambda pair: pair[0].key.owner != caller.owner)
 
@@ -185,7 +186,7 @@ class Access:
         Raises:
             UnknownSession: There's none that the caller may know of.
         """
-        for session in self._registry.all():
+        for session in self._living():
             if hello.attachment and hello.attachment in session.attachments:
                 grant = self.grant(caller, session)
                 if grant is not None and session.attachments[hello.attachment].grant.who in ("", grant.who):
@@ -208,7 +209,7 @@ class Access:
 
     def _resumed(self, caller: Caller, hello: Hello) -> tuple[Session, Grant]:
         # By the conversation's name, which only its two ends know: the session may have another name by now.
-        for session in self._registry.all():
+        for session in self._living():
             if hello.attachment in session.attachments:
                 grant = self.grant(caller, session)
                 before = session.attachments[hello.attachment].grant
@@ -219,12 +220,15 @@ class Access:
             "key, or the server was restarted"
         )
 
+    def _living(self) -> list[Session]:
+        return [session for session in self._registry.all() if session.state is not SessionState.ENDED]
+
     def _found(self, caller: Caller, name: str) -> tuple[Session, Grant] | None:
         own = self._registry.find(caller.owner, name) if name else None
         if own is not None:
             return own, self._own(caller)
         shared = []
-        for session in self._registry.all():
+        for session in self._living():
             grant = self.grant(caller, session)
             if grant is not None and not grant.owner and self._is_called(session, name):
                 shared.append((session, grant))
