@@ -20,8 +20,18 @@ from flame_kernel.client.lane import Lane, Lanes
 from flame_kernel.client.missed import Follower, Missed, Overheard, question_of
 from flame_kernel.client.remote_end import RemoteEnd
 from flame_kernel.client.session import Fate, SessionClient, Wanted, resumed
+from flame_kernel.client.sharing import Sharing
 from flame_kernel.client.target import Target
-from flame_kernel.errors import FlameError, LinkLost, RemoteError, SessionDied, SessionError, SessionRestarted
+from flame_kernel.client.watching import Watches
+from flame_kernel.errors import (
+    FlameError,
+    LinkLost,
+    NotPermitted,
+    RemoteError,
+    SessionDied,
+    SessionError,
+    SessionRestarted,
+)
 from flame_kernel.protocol import messages
 from flame_kernel.protocol.calls import Operation, Outcome
 from flame_kernel.protocol.jupyter import Channel, Envelope, compose
@@ -43,6 +53,7 @@ class Connection:
         timeout: How long connecting may take, in seconds.
         environ: The environment.
         existing: Whether the session has to be there already.
+        observe: Whether only to look on.
     """
 
     def __init__(
@@ -54,6 +65,7 @@ class Connection:
         timeout: float,
         environ: Mapping[str, str],
         existing: bool = False,
+        observe: bool = False,
     ) -> None:
         self._plain = plain
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -61,11 +73,12 @@ class Connection:
         self._overheard: Overheard | None = None
         self._streams = Terminal()
         self._over: FlameError | None = None
+        self._watches = Watches()
         self._lanes = Lanes(self._lane)
         self._loop = BackgroundLoop("flame-link")
         connector = Connector(self._context, environ, timeout)
         try:
-            opened = self._loop.run(connector.open(target, self, Wanted(session, kernel, existing)))
+            opened = self._loop.run(connector.open(target, self, Wanted(session, kernel, existing, observe=observe)))
         except BaseException:
             self._loop.close()
             self._context.destroy(0)
@@ -75,7 +88,10 @@ class Connection:
         self._pid = os.getpid()
 
     def _lane(self) -> Lane:
-        return Lane(self._context, self.endpoint, self.welcome.session, self._plain, self._client.conversation)
+        welcome, conversation = self.welcome, self._client.conversation
+        return Lane(
+            self._context, self.endpoint, welcome.session, self._plain, conversation, most_bytes=welcome.message_bytes
+        )
 
     @property
     def welcome(self) -> messages.Welcome:
@@ -93,6 +109,16 @@ class Connection:
         """Whether it can't be used any more."""
         return self._over is not None
 
+    @property
+    def sharing(self) -> Sharing:
+        """Who else may use the session."""
+        return Sharing(self._loop, self._client, self._require_open)
+
+    def outputs(self) -> Iterator[dict[str, Any]]:
+        """Return what everything that runs in the session shows from now on."""
+        self._require_open()
+        return self._watches.begin()
+
     def call(self, operation: Operation, *operands: Any, timeout: float | None = None) -> Any:
         """Make a call and return its value, or raise its exception.
 
@@ -102,6 +128,7 @@ class Connection:
             timeout: How long to wait, in seconds; ``None`` for as long as it takes.
         """
         self._require_open()
+        self._require_more_than_observing("calls need")
         try:
             answer = self._lanes.call(operation, operands, timeout, self._show)
         except FlameError as error:
@@ -119,6 +146,7 @@ class Connection:
         """
         self._require_open()
         deadline = None if timeout is None else time.monotonic() + timeout
+        self._require_more_than_observing("copying files needs")
         with self._lanes.borrowed() as lane:
             yield RemoteEnd(lane, self.endpoint.name, deadline, timeout)
 
@@ -144,9 +172,14 @@ class Connection:
             show_result: Whether the last expression's value is shown as well.
         """
         self._require_open()
+        self._require_more_than_observing("running a cell needs")
         cell = Cell(request)
         msg_id = self._cells.begin(cell)
-        self._loop.call(lambda: self._client.send(Channel.SHELL, cell.request))
+        try:
+            self._loop.run(self._send(cell.request))
+        except FlameError:
+            self._cells.end(msg_id)
+            raise
 
         def answer(request: Envelope, text: str) -> None:
             reply = compose("input_reply", {"value": text}, session="flame-client", parent=request.parts[0])
@@ -259,10 +292,10 @@ class Connection:
         reply = compose("input_reply", {"value": text}, session="flame-client")
         self._loop.call(lambda: self._client.send(Channel.STDIN, reply))
 
-    def sessions(self, memory: bool = False) -> tuple[messages.SessionInfo, ...]:
-        """List the sessions of this key."""
+    def sessions(self, memory: bool = False, everyone: bool = False) -> tuple[messages.SessionInfo, ...]:
+        """List the sessions of this key and those shared with it, or those of all keys."""
         self._require_open()
-        return self._loop.run(self._client.sessions(memory))
+        return self._loop.run(self._client.sessions(memory, everyone))
 
     def kernels(self) -> tuple[messages.KernelInfo, ...]:
         """List the host's kernelspecs."""
@@ -291,6 +324,7 @@ class Connection:
         """The kernel says something."""
         if not self._cells.on_jupyter(channel, envelope) and self._overheard is not None:
             self._overheard.put(channel, envelope)
+        self._watches.on_jupyter(channel, envelope)
 
     def on_fate(self, fate: Fate) -> None:
         """Something befell the session."""
@@ -352,6 +386,7 @@ class Connection:
         if self._over is None:
             self._over = error
             self._fail(error)
+            self._watches.end()
 
     def _fail(self, error: FlameError) -> None:
         self._cells.fail(error)
@@ -372,6 +407,13 @@ class Connection:
         follower = Follower(display)
         follower.begin(missed, done)
         return follower, done
+
+    async def _send(self, request: Envelope) -> None:
+        self._client.send(Channel.SHELL, request)
+
+    def _require_more_than_observing(self, what: str) -> None:
+        if self.welcome.role == "observe":
+            raise NotPermitted(f"this connection only observes ({self.where}); {what} the role execute there")
 
     def _require_open(self) -> None:
         if self._over is not None:

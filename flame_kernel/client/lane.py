@@ -16,6 +16,7 @@ from typing import Any
 import zmq
 
 from flame_kernel.buffers import Buffer
+from flame_kernel.client.limits import require_size
 from flame_kernel.errors import FlameError, FlameTimeout, LinkLost, ProtocolError, SessionRestarted
 from flame_kernel.protocol import messages, packets
 from flame_kernel.protocol.calls import CallAnswer, Operation, Outcome, decode_answer, encode_request
@@ -44,6 +45,7 @@ class Lane:
         plain: Whether only plain data may cross.
         conversation: The name of this client's conversation on the session lane, by which the server finds the session
             when it has another name by now.
+        most_bytes: The largest message that the server takes, in bytes; 0 when it did not say.
     """
 
     def __init__(
@@ -53,12 +55,14 @@ class Lane:
         session: str,
         plain: bool,
         conversation: str = "",
+        most_bytes: int = 0,
     ) -> None:
         self._context = context
         self._endpoint = endpoint
         self._session = session
         self._plain = plain
         self._attachment = conversation
+        self._most_bytes = most_bytes
         self._name = os.urandom(16)
         self._conversation = Conversation()
         self._connection: Connection | None = None
@@ -104,7 +108,11 @@ class Lane:
 
         Returns:
             The number that its answers will name.
+
+        Raises:
+            LimitExceeded: It's larger than the server takes.
         """
+        require_size(request, self._most_bytes, self._endpoint.name)
         if self._connection is None:
             self._connect(deadline, waiting=False)
         number = self._conversation.push(request)

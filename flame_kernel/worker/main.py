@@ -17,7 +17,7 @@ from flame_kernel.protocol.calls import CallRequest, Outcome, decode_request, en
 from flame_kernel.protocol.conversation import Message
 from flame_kernel.serialize import Format, dump, load
 from flame_kernel.transport.shared import SharedSocket, bind_rendezvous
-from flame_kernel.worker import failures, streams
+from flame_kernel.worker import failures, permits, streams
 from flame_kernel.worker.callers import Caller, Callers
 from flame_kernel.worker.endings import Endings
 from flame_kernel.worker.operations import Operations
@@ -89,6 +89,7 @@ class Worker:
         plain = False
         try:
             request = decode_request(message.parts)
+            permits.require(caller.over, request.operation)
             plain = request.plain
             with streams.printing_to(sink):
                 form, parts = self._run(request)
