@@ -59,7 +59,7 @@ def _measured(peers: list[str], effort: str, path: Path) -> Results:
     assert effort in EFFORTS
     results = Results(_circumstances(), effort, peers)
     entries = [entry for entry in CATALOGUE if entry.key in peers]
-    with Run(entries, effort, results, path.parent / "logs", _report) as run:
+    with Run(entries, results, path.parent / "logs", _report) as run:
         run.run()
     results.save(path)
     return results

@@ -41,7 +41,6 @@ class Runner:
     def __init__(self, entry: Entry, effort: str, logs: Path) -> None:
         self.key = entry.key
         self.gone = False
-        self._patience_s = EFFORTS[effort].patience_s
         self._mark = uuid.uuid4().hex
         self._folder = tempfile.mkdtemp(prefix="fb-")  # short, because unix sockets are in it
         self._pipe: Any
@@ -59,20 +58,22 @@ class Runner:
                 start_new_session=True,
             )
 
-    def measure(self, name: str) -> Answer:
+    def measure(self, name: str, patience_s: float) -> Answer:
         """Ask for a measurement and wait for it."""
-        with suppress(BrokenPipeError):
+        with suppress(BrokenPipeError):  # reading says it as well
             self._pipe.send(name)
-        return self.answer()
+        return self.answer(patience_s)
 
-    def answer(self) -> Answer:
+    def answer(self, patience_s: float) -> Answer:
         """Wait for an answer; a peer that gives none is ended."""
-        error = f"no answer within {self._patience_s:g} s"
-        with suppress(EOFError, ConnectionError):
-            if self._pipe.poll(self._patience_s):
+        try:
+            if self._pipe.poll(patience_s):
                 answer: Answer = self._pipe.recv()
                 return answer
-        if self._process.poll() is not None:
+            error = f"no answer within {patience_s:g} s"
+        except (EOFError, ConnectionError):
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_FAREWELL_S)
             error = f"its process ended with status {self._process.returncode}"
         self.end(0)
         return Failed(error)
@@ -97,15 +98,14 @@ class Run:
 
     Args:
         entries: Who takes part.
-        effort: The name of the effort.
-        results: Where figures and failures are noted.
+        results: Where figures and failures are noted; they say with how much effort.
         logs: The folder for what the peers print.
         report: Told what goes on.
     """
 
-    def __init__(self, entries: Sequence[Entry], effort: str, results: Results, logs: Path, report: Report) -> None:
+    def __init__(self, entries: Sequence[Entry], results: Results, logs: Path, report: Report) -> None:
         self._entries = entries
-        self._effort = effort
+        self._effort = EFFORTS[results.effort]
         self._results = results
         self._logs = logs
         self._report = report
@@ -120,24 +120,31 @@ class Run:
 
     def run(self) -> None:
         """Make all measurements."""
-        rounds = EFFORTS[self._effort].rounds
+        begun = time.monotonic()
         self._start()
-        for number in range(rounds):
-            begun = time.monotonic()
+        self._report(f"{len(self._runners)} of {len(self._entries)} are up after {time.monotonic() - begun:.0f} s")
+        longest = 0.0
+        for number in range(self._effort.rounds):
+            now = time.monotonic()
+            if number and now - begun + longest > self._effort.budget_s:
+                self._report("no time is left for another round")
+                break
             for name in IN_TURNS:
-                self._measure(name, self._in_turn(number))
-            self._report(f"round {number + 1} of {rounds}: {time.monotonic() - begun:.0f} s")
+                self._measure(name, self._in_turn(number), self._effort.patience_s)
+            longest = max(longest, time.monotonic() - now)
+            self._results.rounds = number + 1
+            self._report(f"round {number + 1} of {self._effort.rounds}: {time.monotonic() - now:.0f} s")
         self._finish()
+        self._report(f"measured in {time.monotonic() - begun:.0f} s")
 
     def _start(self) -> None:
-        self._runners = [Runner(entry, self._effort, self._logs) for entry in self._entries]
+        self._runners = [Runner(entry, self._results.effort, self._logs) for entry in self._entries]
         for runner in list(self._runners):
-            answer = runner.answer()
+            answer = runner.answer(self._effort.patience_s)
             if isinstance(answer, Ready):
                 self._results.versions.update(answer.versions)
             elif isinstance(answer, Failed):
                 self._drop(runner, "", answer.error)
-        self._report(f"{len(self._runners)} of {len(self._entries)} are up")
 
     def _finish(self) -> None:
         """Make the last measurements, which are of Remote Flame alone, when nobody else is left."""
@@ -145,8 +152,7 @@ class Run:
         self._runners = [runner for runner in self._runners if runner.key == OURS]
         self._end(others)
         for name in AT_LAST:
-            self._measure(name, self._runners)
-            self._report(f"{name}: done")
+            self._measure(name, self._runners, self._effort.last_s)
 
     def _end(self, runners: Sequence[Runner]) -> None:
         for runner in runners:
@@ -159,11 +165,11 @@ class Run:
         begin = number * 5 % max(1, len(self._runners))
         return self._runners[begin:] + self._runners[:begin]
 
-    def _measure(self, name: str, runners: Iterable[Runner]) -> None:
+    def _measure(self, name: str, runners: Iterable[Runner], patience_s: float) -> None:
         for runner in list(runners):
             if runner.gone:
                 continue
-            answer = runner.measure(name)
+            answer = runner.measure(name, patience_s)
             if isinstance(answer, Figures):
                 for row, figure in answer.figures.items():
                     self._results.note(row, runner.key, figure)

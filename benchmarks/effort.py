@@ -19,6 +19,8 @@ class Effort:
         sessions: Numbers of idle sessions.
         idle_s: How long idling is watched, in seconds.
         patience_s: After how long a peer that does not answer has failed, in seconds.
+        last_s: The same for what is measured once, at last.
+        budget_s: No round but the first is begun that would not end within this time, in seconds.
     """
 
     rounds: int
@@ -30,12 +32,14 @@ class Effort:
     sessions: tuple[int, ...]
     idle_s: float
     patience_s: float
+    last_s: float
+    budget_s: float
 
 
-FULL = Effort(5, 1000, 0.3, 5000, 8, 64, (1, 10, 50), 5.0, 120.0)
-QUICK = Effort(2, 200, 0.05, 1000, 8, 16, (1, 10), 2.0, 60.0)
+FULL = Effort(5, 1000, 0.3, 5000, 8, 64, (1, 10, 50), 5.0, 60.0, 240.0, 420.0)
+QUICK = Effort(2, 200, 0.05, 1000, 8, 16, (1, 10), 2.0, 30.0, 60.0, 80.0)
 
 # Enough to see that everything works; the figures say nothing.
-TRIAL = Effort(1, 3, 0.01, 50, 2, 1, (1,), 0.1, 30.0)
+TRIAL = Effort(1, 3, 0.01, 50, 2, 1, (1,), 0.1, 30.0, 30.0, 30.0)
 
 EFFORTS = {"full": FULL, "quick": QUICK, "trial": TRIAL}

@@ -28,6 +28,7 @@ class Results(msgspec.Struct):
     Attributes:
         made: When and on what, by the words for it.
         effort: How much was measured.
+        rounds: How many rounds there were.
         peers: Who took part.
         versions: Of their packages.
         samples: A figure a round, by row and peer.
@@ -37,6 +38,7 @@ class Results(msgspec.Struct):
     made: dict[str, str]
     effort: str
     peers: list[str]
+    rounds: int = 0
     versions: dict[str, str] = msgspec.field(default_factory=dict)
     samples: dict[str, dict[str, list[float]]] = msgspec.field(default_factory=dict)
     failures: list[Failure] = msgspec.field(default_factory=list)
