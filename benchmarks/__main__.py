@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.catalogue import BY_KEY, CATALOGUE
-from benchmarks.chart import draw
 from benchmarks.conductor import Run
 from benchmarks.effort import EFFORTS
 from benchmarks.page import replace_figures
@@ -29,9 +28,13 @@ def main() -> None:
         results = load(arguments.results)
     else:
         results = _measured(arguments.peers, arguments.effort, arguments.results)
+    from benchmarks.chart import draw  # matplotlib takes its time
+
     draw(results, arguments.page.parent / _CHART)
     replace_figures(arguments.page, _CHART, results)
     print(f"figures: {arguments.results}, page: {arguments.page}")
+    if ours := [failure for failure in results.failures if BY_KEY[failure.peer].kind == "ours"]:
+        sys.exit(f"Remote Flame did not work: {ours[0].what or 'start'}: {ours[0].error}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -69,7 +69,7 @@ def _by_name(item: tuple[str, str]) -> str:
 
 
 def _summary(results: Results) -> Iterator[str]:
-    yield "| | Remote Flame | best peer | ratio | floor | ratio | target | |"
+    yield "| | Remote Flame | best peer | ratio | floor | ratio | target | reached |"
     yield "|---|---|---|---|---|---|---|---|"
     for row in ROWS:
         if row.key not in results.samples:

@@ -107,6 +107,10 @@ class Peer(Protocol):
         """Connect to the server. Clients may be used on several threads, each on the one that made it."""
         raise NotOffered
 
+    def settle(self, at_most_s: float) -> None:
+        """Wait until the server has done what earlier work left it to do."""
+        return
+
     def connect_new(self) -> Client:
         """Connect to a session that is new."""
         raise NotOffered

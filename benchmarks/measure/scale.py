@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import psutil
 
+from benchmarks.calm import until_calm
 from benchmarks.effort import Effort
 from benchmarks.subject import Subject
 
@@ -21,19 +22,12 @@ def idle(subject: Subject, effort: Effort) -> Mapping[str, float]:
     for count in effort.sessions:
         sessions = subject.peer.sessions(count)
         server = psutil.Process(sessions.server)
-        _until_calm(server, effort)
+        until_calm(sessions.server, effort.settle_s)
         figures[f"cpu_{count}"] = _cpu_percent(server, effort.idle_s)
         figures[f"server_{count}"] = server.memory_info().rss / _MEGABYTE
         figures["session"] = statistics.median(psutil.Process(pid).memory_info().rss for pid in sessions.kernels)
     figures["session"] /= _MEGABYTE
     return figures
-
-
-def _until_calm(server: psutil.Process, effort: Effort) -> None:
-    """Wait until the server has done what the last session's start left it to do, such as filling its pool."""
-    end = time.monotonic() + max(5.0, 4 * effort.idle_s)
-    while time.monotonic() < end and _cpu_percent(server, effort.idle_s / 5) > 0:
-        pass
 
 
 def _cpu_percent(process: psutil.Process, seconds: float) -> float:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import flame_kernel
+from benchmarks.calm import until_calm
 from benchmarks.jupyter import JupyterKernel
 from benchmarks.peer import Client, Kernel, NotOffered, Peer, Sessions
 from benchmarks.serving import Server
@@ -58,6 +59,10 @@ class FlamePeer(Peer):
     def connect(self) -> Client:
         """Connect to the session that is there."""
         return FlameClient(flame_kernel.connect(self._target, session=_SESSION))
+
+    def settle(self, at_most_s: float) -> None:
+        """Wait until there is a warm kernel again."""
+        until_calm(self._server.pid, at_most_s)
 
     def connect_new(self) -> Client:
         """Connect to a private session."""
