@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmarks.catalogue import CATALOGUE, FLOOR, OURS
+from benchmarks.effort import FULL
 
 # The fastest peer that has a figure. Floors are no peers: nobody can do less than they do.
 BEST = "the best peer"
@@ -82,6 +83,11 @@ _BULK = (
     Target(1.5, BEST, ours="flame-unix"),
 )
 
+_NOTHING = Target(0.5)  # what the clock's ticks can tell from nothing
+_SMALL = Target(100.0)
+
+_SIZES = {100: "100 B", 10_000: "10 KB", 1_000_000: "1 MB", 16_000_000: "16 MB", 256_000_000: "256 MB"}
+
 
 def _cells(bound: float) -> tuple[Target, ...]:
     return (Target(bound, "ipykernel"),)
@@ -136,17 +142,14 @@ GROUPS = (
     ),
     Group(
         "Scale",
-        "A server with sessions that nobody is connected to; resident memory.",
+        "Remote Flame alone: clients of one session that echo 1 KB each, echoes of several sizes, and a server with "
+        "sessions that nobody is connected to (resident memory).",
         (
-            *(
-                Row(f"cpu_{n}", f"CPU of the server, idle sessions: {n}", "%", targets=(Target(0.5),))
-                for n in (1, 10, 50)
-            ),
-            *(
-                Row(f"server_{n}", f"memory of the server, sessions: {n}", "MB", targets=(Target(100.0),))
-                for n in (1, 10, 50)
-            ),
-            Row("session", "memory of a session's process", "MB"),
+            *(Row(f"crowd_{n}", f"echoes of all clients, of whom there are {n}", "/s", more=True) for n in FULL.crowds),
+            *(Row(f"size_{n}", f"{_SIZES[n]} there and back", "ms") for n in FULL.sizes),
+            *(Row(f"cpu_{n}", f"server's CPU, idle sessions: {n}", "%", targets=(_NOTHING,)) for n in FULL.sessions),
+            *(Row(f"server_{n}", f"server's memory, sessions: {n}", "MB", targets=(_SMALL,)) for n in FULL.sessions),
+            Row("session", "a session's memory", "MB"),
         ),
     ),
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from benchmarks.effort import Effort
+from benchmarks.effort import FULL, Effort
 from benchmarks.measure import bulk, calls, cells, scale, starts
 from benchmarks.subject import Subject
 
@@ -37,7 +37,11 @@ IN_TURNS: Mapping[str, Measurement] = {
 }
 
 # Once, with nothing else running.
-AT_LAST: Mapping[str, Measurement] = {"idle sessions": scale.idle}
+AT_LAST: Mapping[str, Measurement] = {
+    "crowds": scale.crowds,
+    "sizes": scale.sizes,
+    "idle sessions": scale.idle,
+}
 
 ALL = {**IN_TURNS, **AT_LAST}
 
@@ -47,5 +51,8 @@ _FILLS = {
     "start a kernel": ("start",),
     "bytes": ("put_bytes", "get_bytes"),
     "arrays": ("put_array", "get_array"),
+    "crowds": tuple(f"crowd_{count}" for count in FULL.crowds),
+    "sizes": tuple(f"size_{size}" for size in FULL.sizes),
+    "idle sessions": ("session", *(f"{what}_{count}" for what in ("cpu", "server") for count in FULL.sessions)),
 }
 ROWS_OF: Mapping[str, tuple[str, ...]] = {name: _FILLS.get(name, (name,)) for name in ALL}

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from benchmarks.effort import Effort
+from benchmarks.peer import Peer
 from benchmarks.subject import Subject
 from benchmarks.timing import median_of, rate_of
 
@@ -54,33 +55,9 @@ def echo(subject: Subject, effort: Effort) -> Mapping[str, float]:
 
 
 def clients(subject: Subject, effort: Effort) -> Mapping[str, float]:
-    """Count the echoes of several clients, a thread each."""
+    """Count the echoes of several clients."""
     subject.client.echo(_KIBIBYTE)
-    together = threading.Barrier(effort.clients)
-
-    def work() -> int:
-        client = subject.peer.connect()
-        try:
-            client.echo(_KIBIBYTE)
-            together.wait(effort.patience_s)
-            count = 0
-            end = time.perf_counter() + max(effort.seconds, 0.1)
-            while time.perf_counter() < end:
-                client.echo(_KIBIBYTE)
-                count += 1
-            taken[threading.get_ident()] = time.perf_counter() - end + max(effort.seconds, 0.1)
-            together.wait(effort.patience_s)  # nobody's farewell shall cost the others time
-            return count
-        except BaseException:
-            together.abort()
-            raise
-        finally:
-            client.close()
-
-    taken: dict[int, float] = {}
-    with ThreadPoolExecutor(effort.clients) as pool:
-        counts = list(pool.map(lambda _: work(), range(effort.clients)))
-    return {"clients": sum(counts) / max(taken.values())}
+    return {"clients": echoes_of(subject.peer, effort.clients, effort)}
 
 
 def pipeline(subject: Subject, effort: Effort) -> Mapping[str, float]:
@@ -101,3 +78,30 @@ def iterate(subject: Subject, effort: Effort) -> Mapping[str, float]:
         assert client.iterate(count) == count, "items are missing"
 
     return {"iterate": 1e6 / rate_of(items, _ITEMS * effort.burst, effort.seconds)}
+
+
+def echoes_of(peer: Peer, clients: int, effort: Effort) -> float:
+    """Return how many echoes of 1 KB a second several clients have together, on a thread each."""
+    together = threading.Barrier(clients)
+    seconds = max(effort.seconds, 0.1)
+
+    def work() -> tuple[int, float]:
+        client = peer.connect()
+        try:
+            client.echo(_KIBIBYTE)
+            together.wait(effort.patience_s)
+            count, begun = 0, time.perf_counter()
+            while (taken := time.perf_counter() - begun) < seconds:
+                client.echo(_KIBIBYTE)
+                count += 1
+            together.wait(effort.patience_s)  # nobody's farewell shall cost the others time
+            return count, taken
+        except BaseException:
+            together.abort()
+            raise
+        finally:
+            client.close()
+
+    with ThreadPoolExecutor(clients) as pool:
+        done = list(pool.map(lambda _: work(), range(clients)))
+    return sum(count for count, _ in done) / max(taken for _, taken in done)

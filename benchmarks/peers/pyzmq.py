@@ -102,7 +102,7 @@ class PyzmqClient(Client):
 
     def batch(self, count: int) -> None:
         """Send one message with all requests."""
-        self._ask("batch", [("sqrt", 500)] * count)
+        self._ask("batch", [("sqrt", number) for number in range(count)])  # equal ones would be pickled once
 
     def put(self, value: Any) -> None:
         """Send chunks, some of which are on their way at a time."""

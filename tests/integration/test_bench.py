@@ -25,6 +25,7 @@ PEERS = ["flame", "pyzmq-curve", "pyzmq", "rpyc", "pyro5"]
 CALLS = {"call", "evaluate", "raise", "echo", "clients", "connect", "import"}
 BULK = {"put_bytes", "get_bytes", "put_array", "get_array"}
 OF_FLAME = {"pass", "lines", "picture", "widgets", "start", "connect_new", "help", "cpu_1", "server_1", "session"}
+OF_FLAME |= {"crowd_1", "size_100", "size_10000"}
 
 
 def left_running(mark: str) -> list[psutil.Process]:
