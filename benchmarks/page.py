@@ -61,7 +61,7 @@ def shown(figure: float | None) -> str:
 def _made(results: Results) -> str:
     facts = "; ".join(f"{word} {value}" for word, value in results.made.items())
     versions = ", ".join(f"{name} {version}" for name, version in sorted(results.versions.items(), key=_by_name))
-    return f"A {results.effort} run of {results.rounds} rounds: {facts}.\n\nWith {versions}."
+    return f"A {results.effort} run: {facts}; rounds {results.rounds}.\n\nWith {versions}."
 
 
 def _by_name(item: tuple[str, str]) -> str:

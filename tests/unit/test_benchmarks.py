@@ -77,7 +77,7 @@ def test_tables_have_everyone_with_ratios_dashes_and_errors(results: Results) ->
     assert "| zerorpc | ImportError: no \\| such thing |" in page
     assert "- RPyC, tuned, bytes: OSError: &lt;it>" in page
     assert "With a 1, b 2." in page
-    assert "a full run of 3 rounds" in page.lower()
+    assert "A full run: on a day; rounds 3." in page
 
 
 def test_page_keeps_what_is_written_by_hand(tmp_path: Path, results: Results) -> None:
