@@ -22,12 +22,11 @@ MakeServer = Callable[..., FlameServer]
 @pytest.fixture
 def server(lone_server: MakeServer) -> FlameServer:
     """A server with a warm kernel."""
-    server = lone_server()
+    server = lone_server("-p", str(free_port()))
+    connect(server.invite).close()
     server.stop()
-    (server.home / "config" / "server.toml").unlink()
     (server.home / "config" / "server.toml").write_text("[limits]\nwarm = 1\n")
     server.start()
-    connect(server.invite).close()
     until(lambda: len(server.kernels()) == 1 and worker_is_up(server))
     return server
 
