@@ -167,6 +167,8 @@ class Registry:
         for task in self._starting.values():
             task.cancel()
         await asyncio.gather(*self._starting.values(), self._pool.close(), return_exceptions=True)
+        ending = [session for session in self._sessions.values() if session.state is SessionState.ENDED]
+        await asyncio.gather(*(session.gone() for session in ending))
         for session in self._sessions.values():
             session.leave()
 

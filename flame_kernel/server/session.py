@@ -84,6 +84,7 @@ class Session:
         self._machine = Machine(SESSION, SessionState.STARTING)
         self._held: list[tuple[Channel, Envelope]] = []
         self._gone = asyncio.Event()
+        self._ending: asyncio.Task[None] | None = None
         self.cause = ""  # how it died
         self._verdict = ""  # why the server killed it
         self._catching_up: asyncio.Task[None] | None = None
@@ -204,6 +205,11 @@ class Session:
             attachment.end()
             attachment.tell(messages.Ended())
         self._tell_process_change(SessionError(f"session {self.key.name!r} was closed"))
+        # By a task of its own: whoever asked for it may go, and the server may be told to stop.
+        self._ending = asyncio.create_task(self._end())
+        await asyncio.shield(self._ending)
+
+    async def _end(self) -> None:
         try:
             await self._kernel.close()
         finally:
