@@ -3,69 +3,23 @@
 from __future__ import annotations
 
 import atexit
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
 from flame_kernel.client import display as displays
+from flame_kernel.client.aio import AsyncFlame
+from flame_kernel.client.batch import Batch
 from flame_kernel.client.cells import CellResult
 from flame_kernel.client.connection import Connection
+from flame_kernel.client.futures import FlameFuture
+from flame_kernel.client.modules import Modules
 from flame_kernel.client.proxies import RemoteObject
+from flame_kernel.client.remote_session import RemoteSession
+from flame_kernel.client.work import work
+from flame_kernel.errors import FlameError
 from flame_kernel.protocol.calls import Operation
 from flame_kernel.protocol.messages import KernelInfo, SessionInfo
-
-
-class RemoteSession:
-    """The session behind a :class:`Flame`.
-
-    Args:
-        connection: The connection to it.
-    """
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    @property
-    def name(self) -> str:
-        """Its name, also when the server chose it."""
-        return self._connection.welcome.session
-
-    @property
-    def host(self) -> str:
-        """The host it runs on."""
-        return self._connection.welcome.host
-
-    @property
-    def kernel(self) -> str:
-        """Its kernelspec."""
-        return self._connection.welcome.kernel
-
-    @property
-    def language(self) -> str:
-        """Its language, such as ``python``."""
-        return self._connection.welcome.language
-
-    def interrupt(self) -> None:
-        """Interrupt the cell that runs, as Ctrl-C would.
-
-        Raises:
-            SessionDied: There is no process to interrupt.
-        """
-        self._connection.interrupt()
-
-    def restart(self) -> None:
-        """Start a new process in place of the old one; the namespace is empty afterwards.
-
-        Raises:
-            KernelStartFailed: The new process does not come up.
-        """
-        self._connection.restart()
-
-    def close(self) -> None:
-        """End the session and its process, for everyone who is attached, and this connection with it."""
-        self._connection.end()
-
-    def __repr__(self) -> str:
-        return f"<session {self.name!r} on {self._connection.endpoint.name} ({self.kernel})>"
 
 
 class Flame:
@@ -87,11 +41,12 @@ class Flame:
         self.session = RemoteSession(connection)
         atexit.register(self.close)
 
-    def module(self, name: str) -> RemoteObject:
+    def module(self, name: str, *, timeout: float | None = None) -> RemoteObject:
         """Return a remote module; it's imported there when it is first used.
 
         Args:
             name: Its dotted name.
+            timeout: How long each use of it may take, in seconds; ``None`` for as long as it takes.
 
         Example:
             >>> flame.module("os.path").join("a", "b")
@@ -99,19 +54,81 @@ class Flame:
             >>> flame.module("os").name
             'posix'
         """
-        return RemoteObject(self._connection, name, "", "")
+        return RemoteObject(self._connection.calls, name, timeout=timeout)
 
-    def builtin(self, name: str) -> RemoteObject:
+    @property
+    def modules(self) -> Modules:
+        """All remote modules, by their names.
+
+        Example:
+            >>> flame.modules.os.path.join("a", "b")
+            'a/b'
+        """
+        return Modules(self.module)
+
+    def builtin(self, name: str, *, timeout: float | None = None) -> RemoteObject:
         """Return a remote builtin.
 
         Args:
             name: Its name.
+            timeout: How long each use of it may take, in seconds; ``None`` for as long as it takes.
 
         Example:
             >>> flame.builtin("max")([22, 99, 1])
             99
         """
-        return RemoteObject(self._connection, "builtins", name, "")
+        return RemoteObject(self._connection.calls, "builtins", name, timeout=timeout)
+
+    @property
+    def builtins(self) -> RemoteObject:
+        """All remote builtins.
+
+        Example:
+            >>> flame.builtins.max([22, 99, 1])
+            99
+        """
+        return self.module("builtins")
+
+    def invokeModule(  # Pyro's name
+        self,
+        dotted: str,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> Any:
+        """Call something by its dotted name; the modules on the way are imported.
+
+        Args:
+            dotted: Such as ``os.path.join``.
+            args: Its arguments.
+            kwargs: Its keyword arguments.
+            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
+
+        Example:
+            >>> flame.invokeModule("os.path.join", ["a", "b"])
+            'a/b'
+        """
+        module, _, path = dotted.partition(".")
+        return self._connection.calls.call(
+            Operation.CALL, module, path, tuple(args), dict(kwargs or {}), timeout=timeout
+        )
+
+    def invokeBuiltin(  # Pyro's name
+        self,
+        name: str,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> Any:
+        """Call a builtin by its name; the arguments are those of :meth:`invokeModule`.
+
+        Example:
+            >>> flame.invokeBuiltin("max", [[22, 99, 1]])
+            99
+        """
+        return self.invokeModule(f"builtins.{name}", args, kwargs, timeout=timeout)
 
     def execute(self, code: str, *, timeout: float | None = None) -> None:
         """Run statements in the session's namespace, on a thread of their own.
@@ -127,10 +144,13 @@ class Flame:
         Example:
             >>> flame.execute("import math")
         """
-        self._connection.call(Operation.EXECUTE, code, timeout=timeout)
+        self._connection.calls.call(Operation.EXECUTE, code, timeout=timeout)
 
     def evaluate(self, expression: str, *, timeout: float | None = None) -> Any:
         """Return the value of an expression in the session's namespace.
+
+        What can't cross by value, or can't be loaded here, comes as a handle; an iterator gives its items as they are
+        wanted.
 
         Args:
             expression: A Python expression.
@@ -138,22 +158,137 @@ class Flame:
 
         Raises:
             FlameTimeout: It took too long; it goes on over there.
-            SerializationError: The value can't cross by value.
             Exception: Whatever the expression raises, as its own type where that loads here.
 
         Example:
             >>> flame.evaluate("2 ** 10")
             1024
         """
-        return self._connection.call(Operation.EVALUATE, expression, timeout=timeout)
+        return self._connection.calls.call(Operation.EVALUATE, expression, timeout=timeout)
+
+    def ref(self, expression: str, *, timeout: float | None = None) -> Any:
+        """Return a handle of an expression's value, which stays there whatever it is.
+
+        Calls, attributes, items, operators and iteration of a handle happen over there; as an argument of another call
+        it's the object itself. What can't cross by value comes as a handle anyway.
+
+        Args:
+            expression: A Python expression, such as a variable's name.
+            timeout: How long this and each use of the handle may take, in seconds; ``None`` for as long as it takes.
+
+        Example:
+            >>> flame.execute("stack = [1, 2]")
+            >>> stack = flame.ref("stack")
+            >>> stack.append(3)
+            >>> len(stack), stack[-1], stack.value()
+            (3, 3, [1, 2, 3])
+        """
+        found = self._connection.calls.call(Operation.REFER, expression, timeout=timeout)
+        found._flame_timeout = timeout
+        return found
+
+    def submit(self, what: str | Callable[..., Any], /, *args: Any, **kwargs: Any) -> FlameFuture:
+        """Start a call and return its future at once. Calls that are under way together run side by side.
+
+        Args:
+            what: An expression; or what to call: something remote, or a function of this side, which is sent there.
+            *args: Its arguments.
+            **kwargs: Its keyword arguments.
+
+        Returns:
+            A ``concurrent.futures.Future``; cancelling it interrupts the call.
+
+        Example:
+            >>> futures = [flame.submit(f"{n} ** 2") for n in range(3)]
+            >>> [future.result(timeout=20) for future in futures]
+            [0, 1, 4]
+            >>> flame.submit(flame.module("math").sqrt, 25).result()
+            5.0
+        """
+        operation, *operands = work(what, args, kwargs)
+        return self._connection.calls.submit(operation, *operands)
+
+    def oneway(self, what: str | Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
+        """Start something that nobody waits for. What it prints or raises is seen in the session only.
+
+        Args:
+            what: Statements; or what to call, as in :meth:`submit`.
+            *args: Its arguments.
+            **kwargs: Its keyword arguments.
+
+        Example:
+            >>> flame.oneway("import gc; gc.collect()")
+        """
+        operation, *operands = work(what, args, kwargs)
+        self._connection.calls.post(Operation.EXECUTE if isinstance(what, str) else operation, *operands)
+
+    def batch(self, *, timeout: float | None = None) -> Batch:
+        """Return a batch: calls that are made together at the end of the ``with`` block, in one message.
+
+        Args:
+            timeout: How long all of them may take, in seconds; ``None`` for as long as it takes.
+
+        Example:
+            >>> with flame.batch() as batch:
+            ...     root = batch.module("math").sqrt(25)
+            ...     square = batch.evaluate("5 ** 2")
+            >>> root.result(), square.result()
+            (5.0, 25)
+        """
+        return Batch(self._connection.calls, timeout)
+
+    @property
+    def aio(self) -> AsyncFlame:
+        """The same for asyncio: ``await flame.aio.evaluate(…)``."""
+        return AsyncFlame(self.run, self._connection)
+
+    def push(self, name: str, value: Any, *, timeout: float | None = None) -> None:
+        """Give a value a name in the session's namespace, as ``flame[name] = value`` does.
+
+        Args:
+            name: The name.
+            value: The value.
+            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
+        """
+        self._connection.calls.call(Operation.PUSH, name, value, timeout=timeout)
+
+    def pull(self, name: str, *, timeout: float | None = None) -> Any:
+        """Return the value of a name in the session's namespace, as ``flame[name]`` does.
+
+        Args:
+            name: The name.
+            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
+
+        Raises:
+            NameError: It isn't defined.
+        """
+        return self._connection.calls.call(Operation.PULL, name, timeout=timeout)
 
     def __setitem__(self, name: str, value: Any) -> None:
         """Give a value a name in the session's namespace."""
-        self._connection.call(Operation.PUSH, name, value)
+        self._connection.calls.call(Operation.PUSH, name, value)
 
     def __getitem__(self, name: str) -> Any:
         """Return the value of a name in the session's namespace."""
-        return self._connection.call(Operation.PULL, name)
+        return self._connection.calls.call(Operation.PULL, name)
+
+    def __delitem__(self, name: str) -> None:
+        """Take a name out of the session's namespace."""
+        self._connection.calls.call(Operation.DELETE, name)
+
+    def __contains__(self, name: object) -> bool:
+        """Tell whether a name is in the session's namespace."""
+        return name in self._connection.calls.call(Operation.NAMES)
+
+    def __iter__(self) -> Iterator[str]:
+        """Return the names in the session's namespace that don't begin with an underscore."""
+        return iter([name for name in self._connection.calls.call(Operation.NAMES) if not name.startswith("_")])
+
+    def _ipython_key_completions_(self) -> list[str]:
+        try:
+            return list(self)
+        except FlameError:  # a key that the user presses must not end in a traceback
+            return []
 
     def run(
         self,
@@ -164,6 +299,7 @@ class Flame:
         show_result: bool = True,
         silent: bool = False,
         store_history: bool = True,
+        timeout: float | None = None,
     ) -> CellResult:
         """Run a cell on the session's main thread, showing its outputs as they come; Ctrl-C interrupts it over there.
 
@@ -174,12 +310,14 @@ class Flame:
             show_result: Whether the value of the last expression is shown too.
             silent: Whether the kernel keeps it out of its history and displays.
             store_history: Whether it counts and is kept in the session's history.
+            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
 
         Returns:
             Outputs, value and exception.
 
         Raises:
             SessionDied: The session's process ended while the cell ran.
+            FlameTimeout: It took too long; it goes on over there.
             Exception: The cell's own, if ``check``.
 
         Example:
@@ -187,18 +325,26 @@ class Flame:
             21
         """
         display = displays.Silent() if quiet else displays.here()
-        result = self._connection.run(code, display, show_result, silent, store_history)
+        result = self._connection.run(code, display, show_result, silent, store_history, timeout)
         if check and result.error is not None:
             raise result.error
         return result
 
-    def sessions(self) -> tuple[SessionInfo, ...]:
-        """List the sessions on the server that belong to this client's key."""
-        return self._connection.sessions()
+    def sessions(self, *, timeout: float | None = None) -> tuple[SessionInfo, ...]:
+        """List the sessions on the server that belong to this client's key.
 
-    def kernels(self) -> tuple[KernelInfo, ...]:
-        """List the kernelspecs of the host."""
-        return self._connection.kernels()
+        Args:
+            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
+        """
+        return self._connection.sessions(timeout)
+
+    def kernels(self, *, timeout: float | None = None) -> tuple[KernelInfo, ...]:
+        """List the kernelspecs of the host.
+
+        Args:
+            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
+        """
+        return self._connection.kernels(timeout)
 
     @property
     def closed(self) -> bool:

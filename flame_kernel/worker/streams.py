@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextvars
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, Callable
 
 from flame_kernel.protocol.calls import Outcome
@@ -23,9 +23,11 @@ class Sink:
 
     Args:
         emit: Called with the stream (STDOUT or STDERR) and the text.
+        shield: Entered while text is taken, so that an interrupt of the call tears nothing apart.
     """
 
-    def __init__(self, emit: Callable[[Outcome, str], None]) -> None:
+    def __init__(self, emit: Callable[[Outcome, str], None], shield: AbstractContextManager[Any] | None = None) -> None:
+        self.shield = shield or nullcontext()
         self._emit = emit
         self._pending: dict[Outcome, str] = {}
 
@@ -36,6 +38,11 @@ class Sink:
             self._emit(stream, pending)
         else:
             self._pending[stream] = pending
+
+    @property
+    def pending(self) -> bool:
+        """Whether something is left."""
+        return bool(self._pending)
 
     def flush(self) -> None:
         """Send what is left."""
@@ -48,15 +55,21 @@ _sink: contextvars.ContextVar[Sink | None] = contextvars.ContextVar("flame_sink"
 
 
 @contextmanager
-def printing_to(sink: Sink) -> Iterator[None]:
-    """Let what this thread prints go to a sink."""
+def printing_to(sink: Sink | None) -> Iterator[None]:
+    """Let what this thread prints go to a sink.
+
+    Args:
+        sink: Where to; ``None`` for the session's own output.
+    """
     _listen()
     token = _sink.set(sink)
     try:
         yield
     finally:
         _sink.reset(token)
-        sink.flush()
+        if sink is not None and sink.pending:
+            with sink.shield:
+                sink.flush()
 
 
 def _listen() -> None:
@@ -76,7 +89,8 @@ def _routed(write: Callable[[str], int], outcome: Outcome) -> Callable[[str], in
         sink = _sink.get()
         if sink is None or not isinstance(text, str):
             return write(text)
-        sink.write(outcome, text)
+        with sink.shield:
+            sink.write(outcome, text)
         return len(text)
 
     marked: Any = routed

@@ -70,7 +70,8 @@ def test_what_is_no_failure_is_a_protocol_error(data: bytes) -> None:
 
 
 def test_the_numbers_on_the_wire_do_not_change_by_accident() -> None:
-    assert [operation.name for operation in sorted(Operation)] == [
+    numbers = sorted(Operation)
+    assert [operation.name for operation in numbers if operation < 32] == [
         "EVALUATE",
         "EXECUTE",
         "CALL",
@@ -80,9 +81,23 @@ def test_the_numbers_on_the_wire_do_not_change_by_accident() -> None:
         "OUTCOME",
         "PING",
     ]
+    assert [operation.name for operation in numbers if 32 <= operation < 64] == [
+        "DELETE",
+        "NAMES",
+        "REFER",
+        "OPERATE",
+        "DESCRIBE",
+        "NEXT",
+        "CLOSE",
+        "BATCH",
+        "HOLD",
+        "RELEASE",
+        "INTERRUPT",
+    ]
     assert [(outcome.name, outcome.value) for outcome in Outcome] == [
         ("RESULT", 1),
         ("ERROR", 2),
         ("STDOUT", 3),
         ("STDERR", 4),
+        ("REFERENCE", 5),
     ]
