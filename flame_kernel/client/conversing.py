@@ -121,6 +121,7 @@ class WorkerConversation:
             self._connection = Connection(self._context, self.endpoint, self._wake)
             if not self._greet(deadline, waiting):
                 self._pause()
+        self._wake.ring_again()
 
     def ping(self) -> None:
         """Ask the worker how far it has heard; its answer ends a wait."""
@@ -202,7 +203,7 @@ class WorkerConversation:
                     raise FlameTimeout(f"{self.endpoint.name} can't be reached in time")
                 if self._is_gone():
                     return None
-                self._wake.hush()  # there's nothing to be done before it's up
+                self._wake.put_off()
             elif packet.kind is Kind.WELCOME:
                 return packet
 

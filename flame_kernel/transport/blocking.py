@@ -30,6 +30,7 @@ class Wake:
         self._near.setblocking(False)
         self._far.setblocking(False)
         self._rung = False
+        self._put_off = False
         self.ended = False
 
     def fileno(self) -> int:
@@ -42,6 +43,17 @@ class Wake:
             self._rung = True
             with suppress(OSError):  # it's full of rings that nobody has heard yet, or closed
                 self._far.send(b"\0")
+
+    def put_off(self) -> None:
+        """Hear the ring now and have it rung again by :meth:`ring_again`, since nothing can be done about it yet."""
+        self.hush()
+        self._put_off = True
+
+    def ring_again(self) -> None:
+        """Ring again if a ring was put off."""
+        if self._put_off:
+            self._put_off = False
+            self.ring()
 
     def hush(self) -> None:
         """Take note of the ring; what was to be done before it can be seen from now on."""
@@ -115,7 +127,7 @@ class Connection:
                 raise FlameTimeout(f"{self._endpoint.name} can't be reached in time")
             self.require_use()
             if ready and self._monitor not in ready:
-                self._wake.hush()  # there's nothing to be done before it's up
+                self._wake.put_off()
 
     def send(self, frames: Sequence[Buffer]) -> None:
         """Send a message; what can't be sent is dropped, which ``receive`` tells of."""
