@@ -21,7 +21,7 @@ class BatchCaller(Caller, Protocol):
 
     plain: bool
 
-    def refer(self, reference: Reference, timeout: float | None = None) -> Any:
+    def refer(self, reference: Reference) -> Any:
         """Return what stands for a reference here."""
 
 
@@ -121,13 +121,15 @@ class Batch:
             later.settle(self._calls.refer(value) if mixed and isinstance(value, Reference) else value)
         if made is None:
             return None
-        description, form, parts = made
-        failure = Failure.decode(description.encode("utf-8"))
-        error = raised(failure, form, parts, self._calls.where, self._calls.plain)
+        error = made if isinstance(made, BaseException) else self._raised(*made)
         self._results[len(values)].settle(None, error)
         for later in self._results[len(values) + 1 :]:
             later.settle(None, FlameError("this call was not made: one before it in the batch failed"))
         return error
+
+    def _raised(self, description: str, form: int, parts: list[bytes]) -> BaseException:
+        failure = Failure.decode(description.encode("utf-8"))
+        return raised(failure, form, parts, self._calls.where, self._calls.plain)
 
     def _unpacked(self, answer: Any) -> tuple[Any, bool, list[Any]]:
         if not isinstance(answer, Handle):

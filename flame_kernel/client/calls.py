@@ -91,6 +91,8 @@ class Calls:
         except (FlameError, KeyboardInterrupt) as ours:
             raise ours.with_traceback(None)  # how we got there is nothing to the user  # noqa: B904
         if error is None:
+            if timeout is not None and isinstance(value, RemoteObject):
+                value._flame_within(timeout)
             return value
         try:
             raise error
@@ -117,16 +119,16 @@ class Calls:
         """Make a call that nobody waits for; that it may not have arrived is told on stderr."""
         self._require_pipeline().submit(operation, operands, _Posted(self._place), oneway=True)
 
-    def refer(self, reference: Reference, timeout: float | None = None) -> Any:
+    def refer(self, reference: Reference) -> Any:
         """Return what stands for a reference here."""
         if reference.kind == MODULE:
-            return RemoteObject(self, reference.type, "", "", timeout)
+            return RemoteObject(self, reference.type)
         if reference.number == 0:
             return reference
         held = Held(reference.number, self._release)
         if self._over is None:
             self._require_pipeline().start()  # it keeps telling the session that this client is there
-        return proxy(self, reference, held, timeout)
+        return proxy(self, reference, held)
 
     def value_of(self, outcome: Outcome, form: int, parts: Any) -> Any:
         """Return the value that an answer carries; raises ``SerializationError`` when it can't be loaded here."""

@@ -66,6 +66,7 @@ class Connection:
         try:
             opened = self._loop.run(connector.open(target, self, session, kernel))
         except BaseException:
+            self.calls.close()
             self._loop.close()
             self._context.destroy(0)
             raise

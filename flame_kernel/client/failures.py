@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import re
 import traceback
 from collections.abc import Sequence
@@ -57,12 +58,19 @@ def raised(failure: Failure, form: int, parts: Sequence[Buffer], where: str, pla
     if isinstance(error, tuple) and len(error) == 2:
         error, chain = error
     if not isinstance(error, BaseException):
-        ours = failure.code and failure.code != FlameError.code
-        if ours:
-            error = from_code(failure.code, failure.evalue)
-        else:
-            error = RemoteError(failure.ename, failure.evalue, failure.traceback)
+        error = _in_words(failure, plain)
     return marked(error, where, failure.traceback, _linked(chain))
+
+
+def _in_words(failure: Failure, plain: bool) -> BaseException:
+    """Return an exception of which the words came only."""
+    if failure.code and failure.code != FlameError.code:
+        return from_code(failure.code, failure.evalue)
+    kind = vars(builtins).get(failure.ename)
+    if plain and isinstance(kind, type) and issubclass(kind, BaseException):
+        with suppress(TypeError):  # it's made of more than a message
+            return kind(failure.evalue)
+    return RemoteError(failure.ename, failure.evalue, failure.traceback)
 
 
 def _linked(chain: object) -> BaseException | None:

@@ -183,9 +183,7 @@ class Flame:
             >>> len(stack), stack[-1], stack.value()
             (3, 3, [1, 2, 3])
         """
-        found = self._connection.calls.call(Operation.REFER, expression, timeout=timeout)
-        found._flame_timeout = timeout
-        return found
+        return self._connection.calls.call(Operation.REFER, expression, timeout=timeout)
 
     def submit(self, what: str | Callable[..., Any], /, *args: Any, **kwargs: Any) -> FlameFuture:
         """Start a call and return its future at once. Calls that are under way together run side by side.

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import queue
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from functools import partial
 from typing import Any
 
 from flame_kernel.errors import FlameError, FlameTimeout
@@ -21,10 +19,6 @@ Settled = tuple[Any, BaseException | None]
 # Makes a value of an answer; ``None`` when it can't be loaded here.
 Settle = Callable[[CallAnswer], Settled | None]
 Show = Callable[[CallAnswer], None]
-
-
-def _set_in(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
-    loop.call_soon_threadsafe(event.set)
 
 
 class FlameFuture(Future[Any]):
@@ -108,7 +102,6 @@ class Ahead:
         self._show = show
         self._name = name
         self._arrived: queue.SimpleQueue[CallAnswer | Settled] = queue.SimpleQueue()
-        self._called: Callable[[], None] = lambda: None
 
     def wait(self, timeout: float | None) -> Any:
         """Return the value, or raise its exception; Ctrl-C interrupts the call, a second one gives up waiting."""
@@ -136,35 +129,18 @@ class Ahead:
                 raise KeyboardInterrupt
             return value
 
-    async def come(self, timeout: float | None) -> Any:
-        """Return the value, or raise its exception, without holding up the event loop."""
-        loop = asyncio.get_running_loop()
-        something = asyncio.Event()
-        self._called = partial(_set_in, loop, something)
-        settled = self._arrived_settled()
-        try:
-            async with asyncio.timeout(timeout):
-                while settled is None:
-                    await something.wait()
-                    something.clear()
-                    settled = self._arrived_settled()
-        except TimeoutError:
-            raise self._too_late(timeout) from None
-        except asyncio.CancelledError:
-            self.interrupt()
-            raise
-        if settled[1] is not None:
-            raise settled[1]
-        return settled[0]
-
-    def _arrived_settled(self) -> Settled | None:
-        """Return the value if it's there; what was printed before it is shown."""
-        while not self._arrived.empty():
-            arrived = self._arrived.get_nowait()
+    def ready(self, seconds: float) -> bool:
+        """Wait for a moment, and tell whether the value is there; what was printed meanwhile is shown."""
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                arrived = self._arrived.get(timeout=max(0.0, end - time.monotonic()))
+            except queue.Empty:
+                return False
             if not isinstance(arrived, CallAnswer):
-                return arrived
+                self._arrived.put(arrived)
+                return True
             self._show(arrived)
-        return None
 
     def _too_late(self, timeout: float | None) -> FlameTimeout:
         return FlameTimeout(f"no answer from {self._name} within {timeout:g} s; the call goes on there")
@@ -190,4 +166,3 @@ class Ahead:
 
     def _put(self, arrived: CallAnswer | Settled) -> None:
         self._arrived.put(arrived)
-        self._called()

@@ -36,14 +36,13 @@ class Handle(RemoteObject):
         calls: Makes the calls.
         reference: What names it.
         held: What keeps it from being let go of.
-        timeout: How long each call may take, in seconds; ``None`` for as long as it takes.
     """
 
     __slots__ = ("_flame_type",)
     _flame_type: str
 
-    def __init__(self, calls: Caller, reference: Reference, held: Held, timeout: float | None = None) -> None:
-        super().__init__(calls, reference.root, "", reference.preview, timeout, held)
+    def __init__(self, calls: Caller, reference: Reference, held: Held) -> None:
+        super().__init__(calls, reference.root, "", reference.preview, held=held)
         self._flame_type = reference.type
 
     def value(self) -> Any:

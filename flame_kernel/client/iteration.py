@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Protocol
 
 from flame_kernel.client.handles import Handle, Held
@@ -18,15 +19,20 @@ _AT_MOST = 65_536
 # From this size on the next chunk is fetched before it's wanted.
 _AHEAD_FROM = 4
 
+# How long a chunk may take before the items that are there are asked for, in seconds.
+_PATIENCE_S = 0.05
+
 
 class Reply(Protocol):
     """An answer that is on its way."""
 
+    interrupt: Callable[[], None]
+
     def wait(self, timeout: float | None) -> Any:
         """Return it, or raise its exception; Ctrl-C interrupts what is being done for it."""
 
-    async def come(self, timeout: float | None) -> Any:
-        """Return it, or raise its exception, without holding up the event loop."""
+    def ready(self, seconds: float) -> bool:
+        """Wait for a moment, and tell whether it's there."""
 
 
 class Fetcher(Caller, Protocol):
@@ -35,7 +41,7 @@ class Fetcher(Caller, Protocol):
     def ask(self, operation: Operation, *operands: Any) -> Reply:
         """Make a call, to wait for its answer later."""
 
-    def refer(self, reference: Reference, timeout: float | None = None) -> Any:
+    def refer(self, reference: Reference) -> Any:
         """Return what stands for a reference here."""
 
 
@@ -45,16 +51,19 @@ class Chunks:
     Args:
         calls: Makes the calls.
         root: What names the iterator.
+
+    Attributes:
         timeout: How long to wait for a chunk, in seconds; ``None`` for as long as it takes.
     """
 
-    def __init__(self, calls: Fetcher, root: Root, timeout: float | None) -> None:
+    def __init__(self, calls: Fetcher, root: Root) -> None:
+        self.timeout: float | None = None
         self.items: Iterator[Any] = iter(())
         self._calls = calls
         self._root = root
-        self._timeout = timeout
         self._count = 1
         self._ahead: Reply | None = None
+        self._so_far: Reply | None = None
         self._done = False
 
     def refill(self) -> Any:
@@ -64,46 +73,51 @@ class Chunks:
             StopIteration: There's none.
         """
         while not self._done:
-            reply = self._reply()
-            try:
-                chunk = reply.wait(self._timeout)
-            except FlameTimeout:
-                self._ahead = reply  # it may yet come
-                raise
-            except BaseException:
-                self._done = True
-                raise
-            returned = self._take(chunk)
+            returned = self.fetch()
             for item in self.items:
                 return item
             if self._done:
                 raise StopIteration(returned)
         raise StopIteration
 
-    async def refill_in_loop(self) -> bool:
-        """Get the next chunk; false when there's none."""
-        while not self._done:
-            reply = self._reply()
-            try:
-                chunk = await reply.come(self._timeout)
-            except FlameTimeout:
-                self._ahead = reply
-                raise
-            except BaseException:
-                self._done = True
-                raise
-            self._take(chunk)
-            return True
-        return False
+    def fetch(self) -> Any:
+        """Wait for the next chunk; returns what the iterator returned, once it's exhausted."""
+        try:
+            return self._take(self._chunk())
+        except FlameTimeout:
+            raise  # what was asked for may yet come
+        except BaseException:
+            self._done = True
+            raise
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more is to come."""
+        return self._done
+
+    def interrupt(self) -> None:
+        """Interrupt what is being done for the next chunk."""
+        if self._ahead is not None:
+            self._ahead.interrupt()
+
+    def _chunk(self) -> Any:
+        reply = self._ahead = self._ahead or self._ask()
+        while self._so_far is not None or not reply.ready(_PATIENCE_S):
+            # An item that's there must not wait for the next, which may take long.
+            self._so_far = self._so_far or self._calls.ask(Operation.SO_FAR, self._root)
+            self._so_far.interrupt = reply.interrupt
+            chunk = self._so_far.wait(self.timeout)
+            self._so_far = None
+            if isinstance(chunk, Handle) or chunk[-1]:
+                return chunk
+        chunk = reply.wait(self.timeout)
+        self._ahead = None
+        return chunk
 
     def leave(self) -> None:
         """Want no more."""
         self._done = True
         self.items = iter(())
-
-    def _reply(self) -> Reply:
-        reply, self._ahead = self._ahead, None
-        return reply if reply is not None else self._ask()
 
     def _ask(self) -> Reply:
         count = self._count
@@ -120,7 +134,7 @@ class Chunks:
             if mixed:
                 items = [self._calls.refer(item) if isinstance(item, Reference) else item for item in items]
         self._done = done
-        if not done and self._count > _AHEAD_FROM:
+        if not done and self._ahead is None and self._count > _AHEAD_FROM:
             self._ahead = self._ask()
         self.items = iter(items)
         return returned
@@ -134,15 +148,18 @@ class RemoteIterator(Handle):
         calls: Makes the calls.
         reference: What names it.
         held: What keeps it from being let go of.
-        timeout: How long to wait for a chunk, in seconds; ``None`` for as long as it takes.
     """
 
     __slots__ = ("_flame_chunks",)
     _flame_chunks: Chunks
 
-    def __init__(self, calls: Fetcher, reference: Reference, held: Held, timeout: float | None = None) -> None:
-        super().__init__(calls, reference, held, timeout)
-        self._flame_chunks = Chunks(calls, reference.root, timeout)
+    def __init__(self, calls: Fetcher, reference: Reference, held: Held) -> None:
+        super().__init__(calls, reference, held)
+        self._flame_chunks = Chunks(calls, reference.root)
+
+    def _flame_within(self, timeout: float) -> None:
+        super()._flame_within(timeout)
+        self._flame_chunks.timeout = timeout
 
     def __iter__(self) -> RemoteIterator:
         return self
@@ -152,12 +169,22 @@ class RemoteIterator(Handle):
             return item
         return self._flame_chunks.refill()
 
+    def __len__(self) -> int:
+        # What asks is usually list(), which can do without.
+        raise TypeError(f"object of type {self._flame_type!r} has no len()")
+
     async def __aiter__(self) -> AsyncIterator[Any]:
+        chunks = self._flame_chunks
         while True:
-            for item in self._flame_chunks.items:
+            for item in chunks.items:
                 yield item
-            if not await self._flame_chunks.refill_in_loop():
+            if chunks.done:
                 return
+            try:
+                await asyncio.to_thread(chunks.fetch)
+            except asyncio.CancelledError:
+                chunks.interrupt()
+                raise
 
     def close(self) -> None:
         """Close it over there; it gives no more items."""
@@ -169,7 +196,7 @@ class RemoteIterator(Handle):
         return list(self)
 
 
-def proxy(calls: Fetcher, reference: Reference, held: Held, timeout: float | None) -> RemoteObject:
+def proxy(calls: Fetcher, reference: Reference, held: Held) -> RemoteObject:
     """Return what stands for an object that the session holds."""
     kind = RemoteIterator if reference.kind == "iterator" else Handle
-    return kind(calls, reference, held, timeout)
+    return kind(calls, reference, held)

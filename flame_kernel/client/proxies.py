@@ -181,6 +181,10 @@ class RemoteObject:
     def _flame_is_module(self) -> bool:
         return isinstance(self._flame_root, str) and not self._flame_path
 
+    def _flame_within(self, timeout: float) -> None:
+        """Let each use of it take so long from now on, in seconds."""
+        self._flame_timeout = timeout
+
     def _flame_name(self) -> str:
         return f"{self._flame_root}.{self._flame_path}" if self._flame_path else str(self._flame_root)
 

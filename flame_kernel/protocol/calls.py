@@ -60,6 +60,7 @@ class Operation(enum.IntEnum):
     BATCH = 39
     HOLD = 40  # [number of an earlier call] → its value, which could not be loaded by the client and stays there
     RELEASE = 41  # [pairs of (number, how often)] → None; the client has no use for these objects any more
+    SO_FAR = 43  # [root] → as NEXT: the items that a NEXT that is under way has taken already, as soon as there's one
     INTERRUPT = 42  # [conversation's name in hexadecimal digits, number of a call] → whether it still ran
 
 

@@ -93,7 +93,8 @@ def encode(value: Any, number: int, plain: bool, objects: Objects, client: bytes
             keep = form is Format.PICKLE and type(value) not in _ATOMS and sum(map(size, parts)) <= _KEEP_UP_TO
             return encode_answer(Outcome.RESULT, number, form, parts), keep
     if type(value) is Several:
-        return encode_answer(Outcome.RESULT, number, *_several(value, plain, objects, client)), False
+        form, parts = _several(value, plain, objects, client)
+        return encode_answer(Outcome.RESULT, number, form, parts), sum(map(size, parts)) <= _KEEP_UP_TO
     return encode_answer(Outcome.REFERENCE, number, Format.JSON, [refer(value, objects, client).encode()]), False
 
 

@@ -33,18 +33,47 @@ def advance(held: Held, count: int) -> tuple[list[Any], bool, Any]:
         if held.failed is not None:
             failed, held.failed = held.failed, None
             raise failed
-        items: list[Any] = []
+        held.running = True
+        done, returned = False, None
         try:
-            _take(held.value, count, held, items)
+            _take(held.value, count, held)
         except StopIteration as end:
-            return items, True, end.value
+            done, returned = True, end.value
         except KeyboardInterrupt:  # whoever waits for these items has given up
             raise
         except BaseException as error:  # what came before it comes first
-            if not items:
+            if not held.items:
                 raise
             held.failed = error
-        return items, False, None
+        finally:
+            with held.changed:
+                held.running = False
+                held.changed.notify_all()
+        return _given(held), done, returned
+
+
+def so_far(held: Held) -> list[Any]:
+    """Return the items that are there while more are being taken, as soon as there's one.
+
+    Args:
+        held: The iterator.
+
+    Returns:
+        The items; none when no more are being taken.
+    """
+    with held.changed:
+        held.awaited = True
+        try:
+            held.changed.wait_for(lambda: held.items or not held.running)
+        finally:
+            held.awaited = False
+        return _given(held) if held.running else []
+
+
+def _given(held: Held) -> list[Any]:
+    given = held.items[:]
+    del held.items[: len(given)]
+    return given
 
 
 def close(held: Held) -> None:
@@ -56,13 +85,17 @@ def close(held: Held) -> None:
             closing()
 
 
-def _take(source: Iterator[Any], count: int, held: Held, items: list[Any]) -> None:
+def _take(source: Iterator[Any], count: int, held: Held) -> None:
     end = time.monotonic() + _AT_MOST_S
     weight = 0
     step = type(source).__next__
+    keep = held.items.append
     for _ in range(count):
         item = step(source)
-        items.append(item)
+        keep(item)
         weight += sys.getsizeof(item, 0)
+        if held.awaited:
+            with held.changed:
+                held.changed.notify_all()
         if weight > _AT_MOST_BYTES or held.left or time.monotonic() > end:
             return

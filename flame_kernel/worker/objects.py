@@ -32,6 +32,10 @@ class Held:
         value: The object.
         given: How often each client was given it.
         lock: Held while a client takes items of it, if it's an iterator.
+        items: Those that were taken and not given out yet.
+        running: Whether items are being taken.
+        awaited: Whether a client waits for the items so far.
+        changed: Notified when there are items for who waits, or no more are being taken.
         left: Set when nobody wants more items of it.
         failed: What it raised after the last items that were taken.
     """
@@ -39,6 +43,10 @@ class Held:
     value: Any
     given: dict[bytes, int] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    items: list[Any] = field(default_factory=list)
+    running: bool = False
+    awaited: bool = False
+    changed: threading.Condition = field(default_factory=threading.Condition)
     left: bool = False
     failed: BaseException | None = None
 

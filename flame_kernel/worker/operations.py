@@ -20,7 +20,7 @@ from flame_kernel.worker.attributes import find
 from flame_kernel.worker.describing import describe
 from flame_kernel.worker.failures import Sources
 from flame_kernel.worker.objects import Held, Objects
-from flame_kernel.worker.operators import OPERATORS
+from flame_kernel.worker.operators import GIVES_ITSELF, OPERATORS
 
 # Cells whose outcome nobody fetched are forgotten beyond this many.
 _MAX_OUTCOMES = 32
@@ -70,6 +70,7 @@ class Operations:
             Operation.DESCRIBE: self.describe,
             Operation.NEXT: self.next,
             Operation.CLOSE: self.close,
+            Operation.SO_FAR: self.so_far,
             Operation.BATCH: self.batch,
         }
 
@@ -123,9 +124,7 @@ class Operations:
         if operator not in OPERATORS:
             raise ProtocolError("a call came with an operator that is unknown here")
         value = OPERATORS[operator](found, *args)
-        if operator == "value":
-            return value
-        return ByReference(value) if value is found else value
+        return ByReference(value) if value is found and operator in GIVES_ITSELF else value
 
     def describe(self, root: Any, path: str) -> dict[str, Any]:
         """Return what there is to know of an object."""
@@ -139,6 +138,10 @@ class Operations:
         """Return the next items of an iterator."""
         items, done, returned = iterators.advance(self._held(root), count)
         return Several((done, returned), items)
+
+    def so_far(self, root: Any) -> Any:
+        """Return the items that the next ones wait for."""
+        return Several((False, None), iterators.so_far(self._held(root)))
 
     def close(self, root: Any) -> None:
         """Close an iterator."""

@@ -39,6 +39,9 @@ _BINARY = ("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow", "
 _UNARY = ("neg", "pos", "invert", "abs")
 _COMPARING = ("eq", "ne", "lt", "le", "gt", "ge")
 
+# What may give the object itself, which then stays what it is rather than being copied.
+GIVES_ITSELF = frozenset({"enter", "iter", *(f"i{name}" for name in _BINARY)})
+
 
 def _in_operator(name: str) -> Callable[..., Any]:
     found: Callable[..., Any] = getattr(operator, f"__{name}__")

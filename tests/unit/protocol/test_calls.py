@@ -93,6 +93,7 @@ def test_the_numbers_on_the_wire_do_not_change_by_accident() -> None:
         "HOLD",
         "RELEASE",
         "INTERRUPT",
+        "SO_FAR",
     ]
     assert [(outcome.name, outcome.value) for outcome in Outcome] == [
         ("RESULT", 1),
