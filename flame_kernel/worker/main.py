@@ -22,7 +22,7 @@ from flame_kernel.protocol.calls import CallRequest, Operation, Outcome, decode_
 from flame_kernel.protocol.conversation import Message
 from flame_kernel.serialize import load
 from flame_kernel.transport.shared import SharedSocket, bind_rendezvous
-from flame_kernel.worker import answers, failures, streams
+from flame_kernel.worker import answers, failures, streams, subprocesses
 from flame_kernel.worker.absence import LEASE_S, Absence
 from flame_kernel.worker.answers import ByReference
 from flame_kernel.worker.callers import Caller, Callers
@@ -191,7 +191,9 @@ class Worker:
         self._running.remove(caller.name, number)
         if sink is None:
             return
-        sink.flush()
+        for started in call.processes:
+            started.finish()
+        sink.close()
         if keep:
             caller.answer_and_keep(number, value, parts)
         else:
@@ -252,6 +254,7 @@ def start(address: str) -> None:
     operations = Operations(namespace)
     if shell is not None:
         shell.events.register("post_run_cell", lambda result: _keep(shell, operations, result))
+    subprocesses.listen()
     Worker(bind_rendezvous(address), operations).start()
 
 

@@ -3,7 +3,7 @@
 Python delivers such an exception at the thread's next bytecode, wherever that is. While the thread is in code of ours
 that must not be torn apart (:class:`Call` as a context manager), or once the call has ended, it must not arrive; so
 both sides agree under a lock. A thread that waits inside C code gets it when it comes back; processes that the call has
-started are sent SIGINT, as Ctrl-C in a terminal would.
+started are sent SIGINT, as Ctrl-C in a terminal would (SIGTERM if they ignore it).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import enum
 import signal
 import threading
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Callable
 
@@ -86,8 +87,10 @@ class Call:
             else:
                 self._due = True
             started = list(self.processes)
-        for process in started:
-            _send_interrupt(process)
+        for other in started:
+            if other.process.poll() is None:
+                deaf = _ignores_interrupts(other.process.pid)
+                other.process.send_signal(signal.SIGTERM if deaf else signal.SIGINT)
         return True
 
     def __enter__(self) -> None:
@@ -132,6 +135,15 @@ class Running:
         return call is not None and call.interrupt()
 
 
+def _ignores_interrupts(pid: int) -> bool:
+    """Tell whether a process ignores SIGINT, as it does if a kernel between two cells has started it."""
+    with suppress(OSError, ValueError), open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
+        for line in status:
+            if line.startswith("SigIgn:"):
+                return bool(int(line.split()[1], 16) >> (signal.SIGINT - 1) & 1)
+    return False
+
+
 def _checkpoint() -> None:
     """Do nothing: calling a function is where Python delivers an exception that was raised from another thread."""
 
@@ -139,8 +151,3 @@ def _checkpoint() -> None:
 def _raise_in(thread: int) -> None:
     raise_in: Callable[..., int] = ctypes.pythonapi.PyThreadState_SetAsyncExc
     raise_in(ctypes.c_ulong(thread), ctypes.py_object(KeyboardInterrupt))
-
-
-def _send_interrupt(process: Any) -> None:
-    if process.poll() is None:
-        process.send_signal(signal.SIGINT)

@@ -169,14 +169,22 @@ def test_ctrl_c_interrupts_the_call_and_a_second_one_gives_up(client: FlameServe
 
 
 def test_an_interrupt_reaches_what_the_call_has_started(flame: Flame) -> None:
-    future = flame.submit("sleeping = __import__('subprocess').run(['sleep', '60'])" and "run_sleep()")
-    assert isinstance(future.exception(20), NameError)
-    flame.execute("import subprocess\ndef run_sleep():\n    global begun\n    begun = 1\n    subprocess.run(['sleep', '60'])")
+    flame.execute(
+        "import subprocess\n"
+        "def run_sleep():\n"
+        "    global begun, ended\n"
+        "    begun = 1\n"
+        "    try:\n"
+        "        subprocess.run(['sleep', '60'])\n"
+        "    except KeyboardInterrupt:\n"
+        "        ended = 'KeyboardInterrupt'\n"
+    )
     future = flame.submit("run_sleep()")
     wait_until_set(flame, "begun")
     start = time.monotonic()
+    flame.execute("ended = None")
     future.cancel()
-    until(lambda: "sleep 60" not in flame.builtin("str")(flame.module("subprocess").getoutput("ps -o args")))
+    until(lambda: flame["ended"] == "KeyboardInterrupt")
     assert time.monotonic() - start < 20
 
 
@@ -196,7 +204,7 @@ def test_a_batch_is_one_message_and_its_results_are_in_order(flame: Flame) -> No
         with flame.batch() as batch:
             batch.execute("total = 0")
             batch["step"] = 5
-            results = [batch.evaluate(f"total := total + step * {n}") for n in range(1, 4)]
+            results = [batch.evaluate(f"(total := total + step * {n})") for n in range(1, 4)]
             root = batch.module("math").sqrt(25)
             biggest = batch.builtin("max")([1, 3, 2])
             sent_there = batch.call(lambda: 7)
@@ -208,13 +216,13 @@ def test_a_batch_is_one_message_and_its_results_are_in_order(flame: Flame) -> No
     finally:
         del flame._connection.calls.call
     assert len(sent) == 1
-    assert [later.result() for later in results] == [5, 10, 15] or results[0].result() == 5
+    assert [later.result() for later in results] == [5, 15, 30]
     assert (root.result(), biggest.result(), sent_there.result(), step.result()) == (5.0, 3, 7, 5)
     assert lock.result().locked() is False
 
 
 def test_the_first_failure_ends_a_batch(flame: Flame) -> None:
-    with pytest.raises(ZeroDivisionError) as caught, flame.batch() as batch:
+    with pytest.raises(ZeroDivisionError) as caught, flame.batch() as batch:  # noqa: PT012  # the block's end raises
         before = batch.evaluate("1")
         failing = batch.evaluate("1 // 0")
         after = batch.execute("not_made = 1")
@@ -227,7 +235,7 @@ def test_the_first_failure_ends_a_batch(flame: Flame) -> None:
     assert "not_made" not in flame
     with flame.batch():
         pass
-    with pytest.raises(KeyError), flame.batch() as batch:
+    with pytest.raises(KeyError), flame.batch() as batch:  # noqa: PT012  # the block itself fails
         batch.execute("not_made = 1")
         raise KeyError("the block failed here")
     assert "not_made" not in flame
@@ -250,7 +258,7 @@ def test_oneway_calls_are_carried_out_and_answer_nothing(flame: Flame) -> None:
     for n in range(100):
         assert flame.oneway(f"posted.append({n})") is None
     flame.oneway("raise ValueError('seen in the session only')")
-    flame.oneway(flame.module("__main__").posted.append, 100) if False else flame.oneway("posted.append(100)")
+    flame.oneway(flame.ref("posted").append, 100)
     until(lambda: len(flame["posted"]) == 101)
     assert sorted(flame["posted"]) == list(range(101))
 
@@ -331,7 +339,12 @@ def test_many_threads_share_one_connection(flame: Flame) -> None:
     def work(n: int) -> list[object]:
         with flame.batch() as batch:
             batched = batch.evaluate(f"{n} + 1")
-        return [flame.evaluate(str(n)), flame.submit(str(n)).result(30), batched.result(), sum(flame.evaluate(f"iter(range({n}))"))]
+        return [
+            flame.evaluate(str(n)),
+            flame.submit(str(n)).result(30),
+            batched.result(),
+            sum(flame.evaluate(f"iter(range({n}))")),
+        ]
 
     with ThreadPoolExecutor(8) as pool:
         for n, got in enumerate(pool.map(work, range(64), timeout=60)):

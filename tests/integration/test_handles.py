@@ -93,7 +93,7 @@ def test_a_handle_is_called_and_has_attributes_items_and_operators(flame: Flame)
     assert thing.items == [10, 2, 3]
     assert 10 in thing
     assert 11 not in thing
-    assert thing + [4] == [10, 2, 3, 4]
+    assert thing + [4] == [10, 2, 3, 4]  # noqa: RUF005  # the operator is what's tested
     same = thing
     thing += [5]
     assert thing is same
@@ -256,7 +256,8 @@ def test_a_million_items_cross_quickly(flame: Flame) -> None:
 
 def test_an_endless_generator_can_be_left_and_is_closed(flame: Flame) -> None:
     flame.execute(
-        "closed = []\ndef endless():\n    n = 0\n    try:\n        while True:\n            yield n\n            n += 1\n"
+        "closed = []\ndef endless():\n    n = 0\n    try:\n        while True:\n            yield n\n"
+        "            n += 1\n"
         "    finally:\n        closed.append(n)"
     )
     for n in flame.evaluate("endless()"):
