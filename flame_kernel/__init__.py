@@ -13,17 +13,21 @@ if TYPE_CHECKING:
     from flame_kernel.client.cells import CellResult as CellResult
     from flame_kernel.client.connect import connect as connect
     from flame_kernel.client.flame import Flame as Flame
+    from flame_kernel.client.host import Host as Host
+    from flame_kernel.client.missed import Missed as Missed
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "connect": "flame_kernel.client.connect",
     "Flame": "flame_kernel.client.flame",
+    "Host": "flame_kernel.client.host",
+    "Missed": "flame_kernel.client.missed",
     "CellResult": "flame_kernel.client.cells",
     "errors": "flame_kernel",
 }
 
-__all__ = ["CellResult", "Flame", "__version__", "connect", "errors"]
+__all__ = ["CellResult", "Flame", "Host", "Missed", "__version__", "connect", "errors"]
 
 
 def __getattr__(name: str) -> Any:

@@ -182,6 +182,18 @@ class SerializationError(FlameError):
     code = "serialization"
 
 
+class TransferError(FlameError):
+    """A file or a module could not be copied; the message says why, and what to do."""
+
+    code = "transfer"
+
+
+class UnsafePath(TransferError):
+    """A name would lead out of the folder that something is copied to."""
+
+    code = "unsafe-path"
+
+
 class RemoteError(FlameError):
     """An exception of the remote side whose own type can't be loaded here.
 

@@ -5,11 +5,12 @@ format      parts
 ==========  =====================================================================================================
 ``PICKLE``  a pickle of protocol 5, then its out-of-band buffers, which are never copied
 ``RAW``     one ``bytes`` object as it is
-``JSON``    plain data as JSON; the only format that a plain client sends or accepts
+``JSON``    plain data as JSON
+``PARTS``   plain data as JSON, and any number of buffers beside it, which are never copied
 ==========  =====================================================================================================
 
-Unpickling runs code. It is done only for a peer that CURVE has authenticated, and never for a plain one; this is the
-only module of the project that unpickles.
+Unpickling runs code. It is done only for a peer that CURVE has authenticated, and never for a plain one, which sends
+and accepts JSON and PARTS alone; this is the only module of the project that unpickles.
 
 This module is loaded inside sessions too: standard library and Python 3.9, with cloudpickle where it can be had.
 """
@@ -20,6 +21,7 @@ import enum
 import json
 import pickle
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from flame_kernel.buffers import Buffer
@@ -35,6 +37,24 @@ class Format(enum.IntEnum):
     PICKLE = 0
     RAW = 1
     JSON = 2
+    PARTS = 16
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Plain data with buffers beside it: what carries files, also on a plain connection.
+
+    Attributes:
+        value: Plain data.
+        buffers: Buffers that are passed on as they are.
+
+    Example:
+        >>> load(*dump(Parts(["name", 3], [b"abc"])))
+        Parts(value=['name', 3], buffers=[b'abc'])
+    """
+
+    value: Any
+    buffers: Sequence[Buffer] = ()
 
 
 def dump(value: Any, plain: bool = False) -> tuple[Format, list[Buffer]]:
@@ -55,6 +75,8 @@ def dump(value: Any, plain: bool = False) -> tuple[Format, list[Buffer]]:
         >>> load(*dump({"a": [1, 2]}))
         {'a': [1, 2]}
     """
+    if type(value) is Parts:
+        return Format.PARTS, [_dump_json(value.value), *value.buffers]
     if plain:
         return Format.JSON, [_dump_json(value)]
     if type(value) is bytes and len(value) >= _RAW_FROM:
@@ -90,7 +112,7 @@ def load(form: int, parts: Sequence[Buffer], plain: bool = False) -> Any:
     Raises:
         SerializationError: It can't be read here; the message says why.
     """
-    if plain and form != Format.JSON:
+    if plain and form not in (Format.JSON, Format.PARTS):
         raise SerializationError("a value came pickled, which a plain connection does not accept")
     if not parts:
         raise SerializationError("a value came without content")
@@ -101,6 +123,8 @@ def load(form: int, parts: Sequence[Buffer], plain: bool = False) -> Any:
             return bytes(parts[0])
         if form == Format.JSON:
             return json.loads(bytes(parts[0]))
+        if form == Format.PARTS:
+            return Parts(json.loads(bytes(parts[0])), parts[1:])
     except UnknownHandle:  # it names what was sent in place of the object, and why there's none
         raise
     except Exception as error:  # loading runs the value's own code, which may raise anything

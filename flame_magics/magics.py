@@ -16,7 +16,7 @@ from IPython.core.magic import (
 )
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
 
-from flame_kernel import CellResult, Flame, connect
+from flame_kernel import CellResult, Flame, Host, connect
 from flame_kernel.errors import FlameError
 from flame_magics.connections import Connections
 
@@ -51,6 +51,7 @@ class FlameMagics(Magics):
         super().__init__(shell)
         self.connections = Connections()
         self._names: dict[str, Any] = shell.user_ns
+        self._target: str | None = None  # the server that was named last
 
     @magic_arguments()
     @argument("target", nargs="?", help="host, host:port, an invite, or nothing for a server on this machine")
@@ -64,7 +65,13 @@ class FlameMagics(Magics):
         arguments = parse_argstring(self.flame_connect, line)
         with _short_errors():
             flame = connect(arguments.target, session=arguments.session, kernel=arguments.kernel)
+        self._target = arguments.target
         self.connections.add(arguments.name or flame.session.host, flame)
+        if flame.unseen:
+            print(  # noqa: T201  # what it's for
+                f"[flame] nobody has seen {flame.unseen} outputs of session {flame.session.name!r}: "
+                f"%flame_attach {flame.session.name} shows them"
+            )
         return flame
 
     @magic_arguments()
@@ -88,6 +95,37 @@ class FlameMagics(Magics):
             print(f"{mark} {name}: {flame!r}")  # noqa: T201  # what it's for
         if not self.connections.items():
             print("not connected: %flame_connect HOST first")  # noqa: T201  # what it's for
+
+    @magic_arguments()
+    @argument("target", nargs="?", help="a server; the latest that was connected to unless told")
+    @line_magic
+    def flame_sessions(self, line: str) -> Any:
+        """List a server's sessions: what they do, who is attached, what nobody has seen."""
+        arguments = parse_argstring(self.flame_sessions, line)
+        with _short_errors(), Host(arguments.target or self._target) as host:
+            return host.sessions(memory=True)
+
+    @magic_arguments()
+    @argument("session", help="the session's name")
+    @argument("target", nargs="?", help="its server; the latest that was connected to unless told")
+    @argument("-n", "--name", help="what to call the connection; the session's name unless told")
+    @argument("-f", "--follow", action="store_true", help="show what it goes on to show until no cell runs any more")
+    @no_var_expand
+    @line_magic
+    def flame_attach(self, line: str) -> None:
+        """Attach this notebook to a session that is there already, and show what nobody has seen of it."""
+        arguments = parse_argstring(self.flame_attach, line)
+        with _short_errors():
+            with Host(arguments.target or self._target) as host:
+                flame = host.attach(arguments.session)
+            self._target = arguments.target or self._target
+            self.connections.add(arguments.name or arguments.session, flame)
+            missed = flame.follow() if arguments.follow else flame.missed()
+            if missed.question is not None:
+                flame.answer(input(missed.question))
+        running = [cell for cell in missed.cells if cell.running]
+        if running:
+            print("[flame] a cell still runs; %flame_attach -f follows it")  # noqa: T201  # what it's for
 
     @magic_arguments()
     @argument("-t", "--target", help="which connection; the latest unless told")

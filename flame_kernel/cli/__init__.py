@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from flame_kernel import __version__
-from flame_kernel.cli import jupyter, serve
+from flame_kernel.cli import jupyter, serve, sessions, work
 from flame_kernel.cli.serve import serve_main as serve_main
 from flame_kernel.cli.style import HELP, OneLine
 
@@ -16,5 +16,22 @@ def main() -> None:
     """Work on another machine from a notebook."""
 
 
-for command in (serve.serve, serve.invite, jupyter.install, jupyter.kernels):
+for command in (
+    serve.serve,
+    serve.invite,
+    jupyter.install,
+    jupyter.kernels,
+    sessions.ls,
+    sessions.attach,
+    sessions.detach,
+    sessions.interrupt,
+    sessions.restart,
+    sessions.rename,
+    sessions.kill,
+    work.put,
+    work.get,
+    work.console,
+    work.run,
+    work.evaluate,
+):
     main.add_command(command)

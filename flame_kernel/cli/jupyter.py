@@ -29,13 +29,13 @@ def install(host: str, kernel: str, name: str, display_name: str, detach: bool, 
 @click.argument("host", required=False)
 def kernels(host: str | None) -> None:
     """List the kernels of HOST; without it, the Remote Flame kernelspecs on this machine."""
-    from flame_kernel import connect
+    from flame_kernel import Host
     from flame_kernel.kernel.install import installed
 
     if host is None:
         for spec in installed():
             click.echo(f"{spec.name}  {spec.display_name}  {spec.host or 'FLAME_HOST or this machine'}")
         return
-    with connect(host) as flame:
-        for kernel in flame.kernels():
+    with Host(host) as there:
+        for kernel in there.kernels():
             click.echo(f"{kernel.name}  {kernel.display_name}  {kernel.language}")

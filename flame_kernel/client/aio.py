@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from flame_kernel.client import display as displays
 from flame_kernel.client.cells import CellResult
 from flame_kernel.client.chains import Chain
 from flame_kernel.client.connection import Connection
@@ -19,7 +20,6 @@ class AsyncFlame:
     """A session, for coroutines. Cancelling one interrupts its call over there.
 
     Args:
-        run: Runs a cell, for who waits.
         connection: The connection to it.
 
     Example:
@@ -29,8 +29,7 @@ class AsyncFlame:
         [1, 2.0]
     """
 
-    def __init__(self, run: Callable[..., CellResult], connection: Connection) -> None:
-        self._run = run
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def module(self, name: str) -> Chain:
@@ -66,13 +65,19 @@ class AsyncFlame:
         """Return the value of a name in the session's namespace."""
         return await self._call(Operation.PULL, name, timeout=timeout)
 
-    async def run(self, code: str, **options: Any) -> CellResult:
+    async def run(
+        self, code: str, *, check: bool = True, quiet: bool = False, timeout: float | None = None
+    ) -> CellResult:
         """Run a cell; the options are those of :meth:`Flame.run`. Cancelling it interrupts the cell."""
+        display = displays.Silent() if quiet else displays.here()
         try:
-            return await asyncio.to_thread(self._run, code, **options)
+            result = await asyncio.to_thread(self._connection.run, code, display, True, False, True, timeout)
         except asyncio.CancelledError:
             await asyncio.to_thread(self._connection.interrupt)
             raise
+        if check and result.error is not None:
+            raise result.error
+        return result
 
     async def sessions(self) -> tuple[SessionInfo, ...]:
         """List the sessions on the server that belong to this client's key."""

@@ -6,6 +6,7 @@ import os
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import zmq
@@ -39,6 +40,10 @@ class Place(Protocol):
     @property
     def session(self) -> str:
         """Its name."""
+
+    @property
+    def conversation(self) -> str:
+        """What the server knows the client's conversation with it by, whatever it is called by now."""
 
     @property
     def where(self) -> str:
@@ -136,6 +141,12 @@ class Calls:
             return self.refer(Reference.decode(parts[0] if parts else b""))
         return load(form, parts, self.plain)
 
+    def borrowed(self) -> AbstractContextManager[Lane]:
+        """Give a lane that's free, for a conversation of one's own."""
+        if self._over is not None:
+            raise self._over
+        return self._lanes.borrowed()
+
     def renew(self) -> None:
         """The session's process was replaced."""
         self._lanes.renew()
@@ -155,7 +166,7 @@ class Calls:
 
     def _lane(self, wake: Wake) -> Lane:
         place = self._place
-        return Lane(self._context, place.endpoint, place.session, self.plain, self._client, wake)
+        return Lane(self._context, place.endpoint, place.session, self.plain, self._client, wake, place.conversation)
 
     def _require_pipeline(self) -> Pipeline:
         if self._over is not None:
@@ -164,7 +175,9 @@ class Calls:
             with self._lock:
                 if self._pipeline is None:
                     wake, place = Wake(), self._place
-                    talk = WorkerConversation(self._context, place.endpoint, place.session, self._client, wake)
+                    talk = WorkerConversation(
+                        self._context, place.endpoint, place.session, self._client, wake, place.conversation
+                    )
                     self._pipeline = Pipeline(talk, wake, self.plain)
         return self._pipeline
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,9 @@ from flame_kernel.client.display import Display
 from flame_kernel.errors import FlameError
 from flame_kernel.protocol.jupyter import Channel, Envelope, compose
 from flame_kernel.protocol.replies import ReplyMatcher
+
+# Cells that have ended and are still listened to; beyond this many the oldest goes.
+_LISTENED_TO = 256
 
 
 @dataclass(frozen=True)
@@ -66,13 +70,14 @@ class Cell:
         return self.reply is not None and self.idle
 
 
-def request_for(code: str, silent: bool, store_history: bool) -> Envelope:
+def request_for(code: str, silent: bool, store_history: bool, keep: bool = True) -> Envelope:
     """Return the message that runs a cell.
 
     Args:
         code: The cell.
         silent: Whether it's hidden from history and displays.
         store_history: Whether it counts and is kept in the session's history.
+        keep: Whether the session keeps its value and exception until they are fetched.
     """
     content = {
         "code": code,
@@ -82,8 +87,7 @@ def request_for(code: str, silent: bool, store_history: bool) -> Envelope:
         "allow_stdin": True,
         "stop_on_error": False,
     }
-    # The metadata asks the worker to keep value and exception until they are fetched.
-    return compose("execute_request", content, session="flame-client", metadata={"flame": True})
+    return compose("execute_request", content, session="flame-client", metadata={"flame": True} if keep else {})
 
 
 class Cells:
@@ -91,6 +95,8 @@ class Cells:
 
     def __init__(self) -> None:
         self._running: ReplyMatcher[Cell] = ReplyMatcher()
+        # Who hears what cells that have ended still say: threads that they started may print.
+        self._ended: OrderedDict[str, Callable[[Channel, Envelope], None]] = OrderedDict()
 
     def begin(self, cell: Cell) -> str:
         """Take note of a cell that is about to be sent; returns its id."""
@@ -102,12 +108,30 @@ class Cells:
         """Forget a cell."""
         self._running.take(msg_id)
 
-    def on_jupyter(self, channel: Channel, envelope: Envelope) -> None:
-        """Take what the kernel says, if it's about a cell of ours."""
+    def listen(self, msg_id: str, hear: Callable[[Channel, Envelope], None]) -> None:
+        """Have what a cell still says after its end go somewhere."""
+        self._ended[msg_id] = hear
+        while len(self._ended) > _LISTENED_TO:
+            self._ended.popitem(last=False)
+
+    def ignore(self, hear: Callable[[Channel, Envelope], None]) -> None:
+        """Take back what ``listen`` was told."""
+        for msg_id in [msg_id for msg_id, one in self._ended.items() if one == hear]:
+            self._ended.pop(msg_id, None)
+
+    def on_jupyter(self, channel: Channel, envelope: Envelope) -> bool:
+        """Take what the kernel says, if it's about a cell of ours; tells whether it is."""
         parent = envelope.parent()
-        cell = None if parent is None else self._running.find(parent.msg_id)
+        if parent is None:
+            return False
+        cell = self._running.find(parent.msg_id)
         if cell is not None:
             cell.arrived.put((channel, envelope))
+        elif parent.msg_id in self._ended:
+            self._ended[parent.msg_id](channel, envelope)
+        else:
+            return False
+        return True
 
     def fail(self, error: FlameError) -> None:
         """End all cells: nothing more will come."""
@@ -140,10 +164,19 @@ def follow(
         elif channel is Channel.STDIN:
             answer(envelope, display.ask(content.get("prompt", ""), bool(content.get("password"))))
         elif channel is Channel.IOPUB:
-            _output(cell, display, envelope.header().msg_type, content, show_result)
+            take_output(cell, display, envelope.header().msg_type, content, show_result)
 
 
-def _output(cell: Cell, display: Display, kind: str, content: dict[str, Any], show_result: bool) -> None:
+def take_output(cell: Cell, display: Display, kind: str, content: dict[str, Any], show_result: bool) -> None:
+    """Take an output of a cell, and show it.
+
+    Args:
+        cell: The cell.
+        display: What shows it.
+        kind: The type of the message.
+        content: Its content.
+        show_result: Whether the last expression's value is shown as well.
+    """
     if kind == "status":
         cell.idle = content.get("execution_state") == "idle"
         return

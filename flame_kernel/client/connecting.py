@@ -9,10 +9,10 @@ from contextlib import suppress
 import zmq
 
 from flame_kernel.client import embedded
-from flame_kernel.client.enrol import enrol
-from flame_kernel.client.session import SessionClient, SessionEvents
+from flame_kernel.client.session import SessionClient, SessionEvents, Wanted
 from flame_kernel.client.target import Address, Embedded, Target, UnixSocket
 from flame_kernel.errors import HostUnknown, KeyRefused, LinkLost, ServerUnreachable
+from flame_kernel.protocol import messages
 from flame_kernel.security.folders import Folders, private
 from flame_kernel.security.invites import Invite
 from flame_kernel.security.keys import KeyPair, load_or_create
@@ -31,23 +31,25 @@ class Connector:
         context: The ZeroMQ context.
         environ: The environment; FLAME_HOME counts.
         timeout: How long connecting may take, in seconds.
+        client_id: What names this client, 16 hex digits, where another process may come in its place.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], environ: Mapping[str, str], timeout: float) -> None:
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], environ: Mapping[str, str], timeout: float, client_id: str = ""
+    ) -> None:
+        self._client_id = client_id
         self._context = context
         self._folders = Folders.find(environ)
         self._timeout = timeout
+        self._opening: SessionClient | None = None
 
-    async def open(
-        self, target: Target, events: SessionEvents, session: str, kernel: str
-    ) -> tuple[Endpoint, SessionClient]:
-        """Open a session.
+    async def open(self, target: Target, events: SessionEvents, wanted: Wanted) -> tuple[Endpoint, SessionClient]:
+        """Open a session, or the server's own lane.
 
         Args:
             target: Where.
             events: Who is told of what befalls the session.
-            session: Its name; empty for a private one.
-            kernel: The kernelspec if it has to be started; empty for the server's default.
+            wanted: Which session, if any.
 
         Returns:
             Where the server is, and the open session.
@@ -57,29 +59,52 @@ class Connector:
             SessionError: The session can't be had.
             FlameTimeout: It took too long.
         """
+        # The embedded server is nobody's but its clients'; its sessions outlive it, as any server's do.
+        revive = self._start_embedded if isinstance(target, Embedded) else None
 
         async def attempt(endpoint: Endpoint) -> tuple[Endpoint, SessionClient]:
-            client = SessionClient(self._context, endpoint, events, session, kernel)
-            await client.open(self._timeout)
+            client = self._opening = SessionClient(self._context, endpoint, events, wanted, self._client_id, revive)
+            try:
+                await client.open(self._timeout)
+            finally:
+                self._opening = None
             return endpoint, client
 
         if isinstance(target, Embedded):
-            return await self._embedded(attempt)
+            return await self._embedded(attempt, start=not wanted.existing and wanted.lane == messages.LANE_SESSION)
         if isinstance(target, UnixSocket):
             return await attempt(Endpoint(f"ipc://{target.path}", str(target.path)))
         if isinstance(target, Address):
             return await attempt(self._known(target))
         return await self._invited(target, attempt)
 
-    async def _embedded(self, attempt: Attempt) -> tuple[Endpoint, SessionClient]:
+    @property
+    def reached(self) -> bool:
+        """Whether the server of the session that is being opened is there."""
+        return self._opening is not None and self._opening.reached
+
+    def leave(self) -> None:
+        """Tell the server that nobody waits any more for the session that is being opened, if there's one."""
+        if self._opening is not None:
+            self._opening.close(leave=True)
+
+    async def _embedded(self, attempt: Attempt, start: bool) -> tuple[Endpoint, SessionClient]:
+        if not start and not embedded.listens(self._folders):
+            raise ServerUnreachable(
+                "there are no sessions on this machine, and no server; connect() or a Remote Flame notebook starts "
+                "one, and FLAME_HOST or a host's name leads elsewhere"
+            )
         for _ in range(_EMBEDDED_TRIES):
-            if not embedded.listens(self._folders):
-                await embedded.start(self._folders, self._timeout)
+            await self._start_embedded()
             with suppress(LinkLost, ServerUnreachable):  # it may have been about to end
                 return await attempt(embedded.endpoint(self._folders))
         raise ServerUnreachable(
             f"the embedded server ends as soon as it starts; see {embedded.log_path(self._folders)}"
         )
+
+    async def _start_embedded(self) -> None:
+        if not embedded.listens(self._folders):
+            await embedded.start(self._folders, self._timeout)
 
     async def _invited(self, invite: Invite, attempt: Attempt) -> tuple[Endpoint, SessionClient]:
         known = self._known_hosts()
@@ -104,6 +129,8 @@ class Connector:
             ConnectError: The server can't be reached.
             FlameTimeout: It took too long.
         """
+        from flame_kernel.client.enrol import enrol  # once in a client's life: no kernel's start shall wait for it
+
         address = Address(invite.host, invite.port)
         once = invite.keypair()
         door = Endpoint(_tcp(address), str(address), invite.server_key, once.public, once.secret)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import queue
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import TimeoutError as FutureTimeout
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import zmq
@@ -18,7 +18,9 @@ from flame_kernel.client.cells import Cell, CellResult, Cells, follow, request_f
 from flame_kernel.client.connecting import Connector
 from flame_kernel.client.display import Display, Terminal
 from flame_kernel.client.failures import marked
-from flame_kernel.client.session import Fate, SessionClient
+from flame_kernel.client.missed import Follower, Missed, Overheard, question_of
+from flame_kernel.client.remote_end import RemoteEnd
+from flame_kernel.client.session import Fate, SessionClient, Wanted, resumed
 from flame_kernel.client.target import Target
 from flame_kernel.errors import (
     FlameError,
@@ -50,21 +52,30 @@ class Connection:
         plain: Whether only plain data may cross.
         timeout: How long connecting may take, in seconds.
         environ: The environment.
+        existing: Whether the session has to be there already.
     """
 
     def __init__(
-        self, target: Target, session: str, kernel: str, plain: bool, timeout: float, environ: Mapping[str, str]
+        self,
+        target: Target,
+        session: str,
+        kernel: str,
+        plain: bool,
+        timeout: float,
+        environ: Mapping[str, str],
+        existing: bool = False,
     ) -> None:
         self._plain = plain
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._cells = Cells()
+        self._overheard: Overheard | None = None
         self._streams = Terminal()
         self._over: FlameError | None = None
         self.calls = Calls(self._context, self, plain)
         self._loop = BackgroundLoop("flame-link")
         connector = Connector(self._context, environ, timeout)
         try:
-            opened = self._loop.run(connector.open(target, self, session, kernel))
+            opened = self._loop.run(connector.open(target, self, Wanted(session, kernel, existing)))
         except BaseException:
             self.calls.close()
             self._loop.close()
@@ -91,9 +102,26 @@ class Connection:
         return self.welcome.session
 
     @property
+    def conversation(self) -> str:
+        """What the server knows this client's conversation by, whatever the session is called by now."""
+        return self._client.conversation
+
+    @property
     def closed(self) -> bool:
         """Whether it can't be used any more."""
         return self._over is not None
+
+    @contextmanager
+    def copying(self, timeout: float | None) -> Iterator[RemoteEnd]:
+        """Give the session as an end of a copy, on a lane of its own.
+
+        Args:
+            timeout: How long all that is done with it may take, in seconds; ``None`` for as long as it takes.
+        """
+        self._require_open()
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self.calls.borrowed() as lane:
+            yield RemoteEnd(lane, self.endpoint.name, deadline, timeout)
 
     def run(
         self,
@@ -117,8 +145,22 @@ class Connection:
         Raises:
             FlameTimeout: It took too long; it goes on over there.
         """
+        cell = self.follow(request_for(code, silent, store_history), display, show_result, timeout)
+        return self._outcome(cell, cell.request.header().msg_id)
+
+    def follow(
+        self, request: Envelope, display: Display, show_result: bool = True, timeout: float | None = None
+    ) -> Cell:
+        """Run a cell to its end, and return it as it is then.
+
+        Args:
+            request: The message that runs it.
+            display: What shows its outputs while they come.
+            show_result: Whether the last expression's value is shown as well.
+            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
+        """
         self._require_open()
-        cell = Cell(request_for(code, silent, store_history))
+        cell = Cell(request)
         msg_id = self._cells.begin(cell)
         self._loop.call(lambda: self._client.send(Channel.SHELL, cell.request))
 
@@ -130,7 +172,45 @@ class Connection:
             self._follow(cell, display, answer, show_result, timeout)
         finally:
             self._cells.end(msg_id)
-        return self._outcome(cell, msg_id)
+        return cell
+
+    def listen(self, cell: Cell, hear: Callable[[Channel, Envelope], None]) -> None:
+        """Have what a cell says after its end go somewhere; called on the link's thread."""
+        self._cells.listen(cell.request.header().msg_id, hear)
+
+    def ignore(self, hear: Callable[[Channel, Envelope], None]) -> None:
+        """Take back what ``listen`` was told."""
+        self._cells.ignore(hear)
+
+    def ask_kernel(self, msg_type: str, content: dict[str, Any], timeout: float | None) -> dict[str, Any] | None:
+        """Ask the session's kernel something, and return the content of its reply.
+
+        Args:
+            msg_type: A request on the shell channel that runs nothing, such as ``complete_request``.
+            content: What goes with it.
+            timeout: How long to wait, in seconds; a kernel that runs a cell does not answer.
+
+        Returns:
+            The reply's content, or ``None`` when none came in time.
+        """
+        self._require_open()
+        asked = Cell(compose(msg_type, content, session="flame-client"))
+        msg_id = self._cells.begin(asked)
+        self._loop.call(lambda: self._client.send(Channel.SHELL, asked.request))
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            while True:
+                arrived = asked.arrived.get(timeout=None if deadline is None else max(0, deadline - time.monotonic()))
+                if isinstance(arrived, FlameError):
+                    raise arrived
+                channel, envelope = arrived
+                if channel is Channel.SHELL:
+                    content = envelope.content()
+                    return content
+        except queue.Empty:
+            return None
+        finally:
+            self._cells.end(msg_id)
 
     def interrupt(self, timeout: float | None = None) -> None:
         """Interrupt the session's main thread."""
@@ -146,9 +226,56 @@ class Connection:
         self._loop.run(self._client.end())
         self.close()
 
-    def sessions(self, timeout: float | None = None) -> tuple[messages.SessionInfo, ...]:
+    def rename(self, name: str) -> None:
+        """Give the session another name."""
+        self._require_open()
+        self._loop.run(self._client.rename(name))
+        self.calls.renew()
+
+    def detach(self) -> None:
+        """Leave the session, which goes on even if it is private."""
+        self._require_open()
+        self._loop.run(self._client.detach())
+        self.close()
+
+    def missed(self, display: Display, keep: bool) -> Missed:
+        """Take what the session showed while nobody was attached, and show it.
+
+        Args:
+            display: What shows it.
+            keep: Whether it stays there for the next client all the same.
+        """
+        with self._overhearing() as overheard:
+            follower, done = self._begin_following(display, keep)
+        asked = [envelope for channel, envelope in overheard.said() if channel is Channel.STDIN]
+        return follower.result(done, question_of(asked[-1])[0] if asked else None)
+
+    def watch(self, display: Display, forever: bool) -> Missed:
+        """Show what was missed and what the session says from now on, whoever makes it say that.
+
+        Args:
+            display: What shows it; it also asks the user what ``input()`` asks.
+            forever: Whether to go on when no cell runs any more.
+        """
+        with self._overhearing() as overheard:
+            follower, done = self._begin_following(display, keep=False)
+            while follower.busy or forever or overheard.waiting:
+                channel, envelope = overheard.next()
+                if channel is Channel.STDIN:
+                    self.answer(display.ask(*question_of(envelope)))
+                elif channel is Channel.IOPUB:
+                    follower.take(envelope)
+        return follower.result(done, None)
+
+    def answer(self, text: str) -> None:
+        """Tell the session what its ``input()`` waits for."""
+        self._require_open()
+        reply = compose("input_reply", {"value": text}, session="flame-client")
+        self._loop.call(lambda: self._client.send(Channel.STDIN, reply))
+
+    def sessions(self, memory: bool = False, timeout: float | None = None) -> tuple[messages.SessionInfo, ...]:
         """List the sessions of this key."""
-        return self._ask(self._client.sessions(), timeout)
+        return self._ask(self._client.sessions(memory), timeout)
 
     def kernels(self, timeout: float | None = None) -> tuple[messages.KernelInfo, ...]:
         """List the host's kernelspecs."""
@@ -179,15 +306,21 @@ class Connection:
 
     def on_jupyter(self, channel: Channel, envelope: Envelope) -> None:
         """The kernel says something."""
-        self._cells.on_jupyter(channel, envelope)
+        if not self._cells.on_jupyter(channel, envelope) and self._overheard is not None:
+            self._overheard.put(channel, envelope)
 
     def on_fate(self, fate: Fate) -> None:
         """Something befell the session."""
         if isinstance(fate, messages.Died):
-            self._cells.fail(SessionDied(fate.cause))
+            self._fail(SessionDied(fate.cause))
         elif isinstance(fate, messages.Restarted):
-            self._cells.fail(SessionRestarted(f"the session was restarted while the cell ran ({self.where})"))
+            self._fail(SessionRestarted(f"the session was restarted while the cell ran ({self.where})"))
             self.calls.renew()
+        elif isinstance(fate, messages.Detached):
+            self._finish(SessionError(f"another client detached this one ({self.where}), which goes on; connect again"))
+            self._client.close(leave=True)
+        elif isinstance(fate, messages.Resumed):
+            self._streams.stream("stderr", f"[flame] {resumed(self.where, fate)}\n")
         else:
             self._finish(SessionError(f"the session was closed ({self.where}); connect again"))
 
@@ -245,7 +378,27 @@ class Connection:
         if self._over is None:
             self._over = error
             self.calls.finish(error)
-            self._cells.fail(error)
+            self._fail(error)
+
+    def _fail(self, error: FlameError) -> None:
+        self._cells.fail(error)
+        if self._overheard is not None:
+            self._overheard.fail(error)
+
+    @contextmanager
+    def _overhearing(self) -> Iterator[Overheard]:
+        self._require_open()
+        self._overheard = overheard = Overheard()
+        try:
+            yield overheard
+        finally:
+            self._overheard = None
+
+    def _begin_following(self, display: Display, keep: bool) -> tuple[Follower, messages.Done]:
+        missed, done = self._loop.run(self._client.missed(keep))
+        follower = Follower(display)
+        follower.begin(missed, done)
+        return follower, done
 
     def _ask(self, question: Coroutine[Any, Any, T], timeout: float | None) -> T:
         try:

@@ -29,6 +29,7 @@ class WorkerConversation:
         session: The session's name.
         client: What the client is called on all its lanes, 16 bytes.
         wake: Rung to end a wait.
+        conversation: The client's conversation on the session lane, by which a session is found that was renamed.
     """
 
     def __init__(
@@ -38,7 +39,9 @@ class WorkerConversation:
         session: str,
         client: bytes,
         wake: Wake,
+        conversation: str = "",
     ) -> None:
+        self._attachment = conversation
         self.endpoint = endpoint
         self._context = context
         self._session = session
@@ -168,7 +171,12 @@ class WorkerConversation:
 
     def _greet(self, deadline: float | None, waiting: bool) -> bool:
         """Greet server and worker over a new connection; false when it has to be done again."""
-        hello = messages.Hello(versions=(packets.VERSION,), lane=messages.LANE_CALLS, session=self._session)
+        hello = messages.Hello(
+            versions=(packets.VERSION,),
+            lane=messages.LANE_CALLS,
+            attachment=self._attachment,
+            session=self._session,
+        )
         if self._ask(packets.encode(Kind.HELLO, [messages.encode(hello)]), deadline) is None:
             return False
         try:

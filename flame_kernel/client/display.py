@@ -6,6 +6,9 @@ import getpass
 import sys
 from typing import Any, Protocol
 
+# What kernels take for the end of the input.
+END_OF_INPUT = "\x04"
+
 
 class Display(Protocol):
     """Shows outputs."""
@@ -42,8 +45,11 @@ class Terminal:
         """Leave what was printed: a terminal has no outputs to clear."""
 
     def ask(self, prompt: str, password: bool) -> str:
-        """Ask the user."""
-        return getpass.getpass(prompt) if password else input(prompt)
+        """Ask the user; the end of the input (Ctrl-D) is the end of the session's as well."""
+        try:
+            return getpass.getpass(prompt) if password else input(prompt)
+        except EOFError:
+            return END_OF_INPUT
 
 
 class Notebook(Terminal):

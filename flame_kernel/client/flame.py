@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import atexit
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import Any
+from collections.abc import Sequence
+from types import ModuleType, TracebackType
 
+from flame_kernel.buffers import Buffer
 from flame_kernel.client import display as displays
-from flame_kernel.client.aio import AsyncFlame
-from flame_kernel.client.batch import Batch
+from flame_kernel.client import files, module_source
+from flame_kernel.client.calling import Calling
 from flame_kernel.client.cells import CellResult
 from flame_kernel.client.connection import Connection
-from flame_kernel.client.futures import FlameFuture
-from flame_kernel.client.modules import Modules
-from flame_kernel.client.proxies import RemoteObject
+from flame_kernel.client.console import Console
+from flame_kernel.client.copying import CopyResult
+from flame_kernel.client.listing import Sessions
+from flame_kernel.client.missed import Missed
 from flame_kernel.client.remote_session import RemoteSession
-from flame_kernel.client.work import work
-from flame_kernel.errors import FlameError
-from flame_kernel.protocol.calls import Operation
-from flame_kernel.protocol.messages import KernelInfo, SessionInfo
+from flame_kernel.protocol.messages import KernelInfo
 
 
-class Flame:
+class Flame(Calling):
     """A remote session: modules, builtins, expressions, statements, cells, variables.
 
     ``connect`` makes it. It's a context manager; a private session ends with it.
@@ -37,256 +35,9 @@ class Flame:
     """
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+        super().__init__(connection)
         self.session = RemoteSession(connection)
         atexit.register(self.close)
-
-    def module(self, name: str, *, timeout: float | None = None) -> RemoteObject:
-        """Return a remote module; it's imported there when it is first used.
-
-        Args:
-            name: Its dotted name.
-            timeout: How long each use of it may take, in seconds; ``None`` for as long as it takes.
-
-        Example:
-            >>> flame.module("os.path").join("a", "b")
-            'a/b'
-            >>> flame.module("os").name
-            'posix'
-        """
-        return RemoteObject(self._connection.calls, name, timeout=timeout)
-
-    @property
-    def modules(self) -> Modules:
-        """All remote modules, by their names.
-
-        Example:
-            >>> flame.modules.os.path.join("a", "b")
-            'a/b'
-        """
-        return Modules(self.module)
-
-    def builtin(self, name: str, *, timeout: float | None = None) -> RemoteObject:
-        """Return a remote builtin.
-
-        Args:
-            name: Its name.
-            timeout: How long each use of it may take, in seconds; ``None`` for as long as it takes.
-
-        Example:
-            >>> flame.builtin("max")([22, 99, 1])
-            99
-        """
-        return RemoteObject(self._connection.calls, "builtins", name, timeout=timeout)
-
-    @property
-    def builtins(self) -> RemoteObject:
-        """All remote builtins.
-
-        Example:
-            >>> flame.builtins.max([22, 99, 1])
-            99
-        """
-        return self.module("builtins")
-
-    def invokeModule(  # Pyro's name
-        self,
-        dotted: str,
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-        *,
-        timeout: float | None = None,
-    ) -> Any:
-        """Call something by its dotted name; the modules on the way are imported.
-
-        Args:
-            dotted: Such as ``os.path.join``.
-            args: Its arguments.
-            kwargs: Its keyword arguments.
-            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
-
-        Example:
-            >>> flame.invokeModule("os.path.join", ["a", "b"])
-            'a/b'
-        """
-        module, _, path = dotted.partition(".")
-        return self._connection.calls.call(
-            Operation.CALL, module, path, tuple(args), dict(kwargs or {}), timeout=timeout
-        )
-
-    def invokeBuiltin(  # Pyro's name
-        self,
-        name: str,
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-        *,
-        timeout: float | None = None,
-    ) -> Any:
-        """Call a builtin by its name; the arguments are those of :meth:`invokeModule`.
-
-        Example:
-            >>> flame.invokeBuiltin("max", [[22, 99, 1]])
-            99
-        """
-        return self.invokeModule(f"builtins.{name}", args, kwargs, timeout=timeout)
-
-    def execute(self, code: str, *, timeout: float | None = None) -> None:
-        """Run statements in the session's namespace, on a thread of their own.
-
-        Args:
-            code: Python statements.
-            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
-
-        Raises:
-            FlameTimeout: It took too long; it goes on over there.
-            Exception: Whatever the code raises, as its own type where that loads here.
-
-        Example:
-            >>> flame.execute("import math")
-        """
-        self._connection.calls.call(Operation.EXECUTE, code, timeout=timeout)
-
-    def evaluate(self, expression: str, *, timeout: float | None = None) -> Any:
-        """Return the value of an expression in the session's namespace.
-
-        What can't cross by value, or can't be loaded here, comes as a handle; an iterator gives its items as they are
-        wanted.
-
-        Args:
-            expression: A Python expression.
-            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
-
-        Raises:
-            FlameTimeout: It took too long; it goes on over there.
-            Exception: Whatever the expression raises, as its own type where that loads here.
-
-        Example:
-            >>> flame.evaluate("2 ** 10")
-            1024
-        """
-        return self._connection.calls.call(Operation.EVALUATE, expression, timeout=timeout)
-
-    def ref(self, expression: str, *, timeout: float | None = None) -> Any:
-        """Return a handle of an expression's value, which stays there whatever it is.
-
-        Calls, attributes, items, operators and iteration of a handle happen over there; as an argument of another call
-        it's the object itself. What can't cross by value comes as a handle anyway.
-
-        Args:
-            expression: A Python expression, such as a variable's name.
-            timeout: How long this and each use of the handle may take, in seconds; ``None`` for as long as it takes.
-
-        Example:
-            >>> flame.execute("stack = [1, 2]")
-            >>> stack = flame.ref("stack")
-            >>> stack.append(3)
-            >>> len(stack), stack[-1], stack.value()
-            (3, 3, [1, 2, 3])
-        """
-        return self._connection.calls.call(Operation.REFER, expression, timeout=timeout)
-
-    def submit(self, what: str | Callable[..., Any], /, *args: Any, **kwargs: Any) -> FlameFuture:
-        """Start a call and return its future at once. Calls that are under way together run side by side.
-
-        Args:
-            what: An expression; or what to call: something remote, or a function of this side, which is sent there.
-            *args: Its arguments.
-            **kwargs: Its keyword arguments.
-
-        Returns:
-            A ``concurrent.futures.Future``; cancelling it interrupts the call.
-
-        Example:
-            >>> futures = [flame.submit(f"{n} ** 2") for n in range(3)]
-            >>> [future.result(timeout=20) for future in futures]
-            [0, 1, 4]
-            >>> flame.submit(flame.module("math").sqrt, 25).result()
-            5.0
-        """
-        operation, *operands = work(what, args, kwargs)
-        return self._connection.calls.submit(operation, *operands)
-
-    def oneway(self, what: str | Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
-        """Start something that nobody waits for. What it prints or raises is seen in the session only.
-
-        Args:
-            what: Statements; or what to call, as in :meth:`submit`.
-            *args: Its arguments.
-            **kwargs: Its keyword arguments.
-
-        Example:
-            >>> flame.oneway("import gc; gc.collect()")
-        """
-        operation, *operands = work(what, args, kwargs)
-        self._connection.calls.post(Operation.EXECUTE if isinstance(what, str) else operation, *operands)
-
-    def batch(self, *, timeout: float | None = None) -> Batch:
-        """Return a batch: calls that are made together at the end of the ``with`` block, in one message.
-
-        Args:
-            timeout: How long all of them may take, in seconds; ``None`` for as long as it takes.
-
-        Example:
-            >>> with flame.batch() as batch:
-            ...     root = batch.module("math").sqrt(25)
-            ...     square = batch.evaluate("5 ** 2")
-            >>> root.result(), square.result()
-            (5.0, 25)
-        """
-        return Batch(self._connection.calls, timeout)
-
-    @property
-    def aio(self) -> AsyncFlame:
-        """The same for asyncio: ``await flame.aio.evaluate(…)``."""
-        return AsyncFlame(self.run, self._connection)
-
-    def push(self, name: str, value: Any, *, timeout: float | None = None) -> None:
-        """Give a value a name in the session's namespace, as ``flame[name] = value`` does.
-
-        Args:
-            name: The name.
-            value: The value.
-            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
-        """
-        self._connection.calls.call(Operation.PUSH, name, value, timeout=timeout)
-
-    def pull(self, name: str, *, timeout: float | None = None) -> Any:
-        """Return the value of a name in the session's namespace, as ``flame[name]`` does.
-
-        Args:
-            name: The name.
-            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
-
-        Raises:
-            NameError: It isn't defined.
-        """
-        return self._connection.calls.call(Operation.PULL, name, timeout=timeout)
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        """Give a value a name in the session's namespace."""
-        self._connection.calls.call(Operation.PUSH, name, value)
-
-    def __getitem__(self, name: str) -> Any:
-        """Return the value of a name in the session's namespace."""
-        return self._connection.calls.call(Operation.PULL, name)
-
-    def __delitem__(self, name: str) -> None:
-        """Take a name out of the session's namespace."""
-        self._connection.calls.call(Operation.DELETE, name)
-
-    def __contains__(self, name: object) -> bool:
-        """Tell whether a name is in the session's namespace."""
-        return name in self._connection.calls.call(Operation.NAMES)
-
-    def __iter__(self) -> Iterator[str]:
-        """Return the names in the session's namespace that don't begin with an underscore."""
-        return iter([name for name in self._connection.calls.call(Operation.NAMES) if not name.startswith("_")])
-
-    def _ipython_key_completions_(self) -> list[str]:
-        try:
-            return list(self)
-        except FlameError:  # a key that the user presses must not end in a traceback
-            return []
 
     def run(
         self,
@@ -328,13 +79,169 @@ class Flame:
             raise result.error
         return result
 
-    def sessions(self, *, timeout: float | None = None) -> tuple[SessionInfo, ...]:
+    def missed(self, *, quiet: bool = False, keep: bool = False) -> Missed:
+        """Show what the session showed while no client was attached: its final state, not its history.
+
+        Args:
+            quiet: Whether nothing is shown.
+            keep: Whether it stays there for the next client all the same.
+
+        Returns:
+            The cells with their outputs; empty when nothing was missed.
+
+        Example:
+            >>> missed = flame.missed(quiet=True)
+            >>> missed.outputs
+            []
+        """
+        return self._connection.missed(displays.Silent() if quiet else displays.here(), keep)
+
+    def follow(self, *, quiet: bool = False, forever: bool = False) -> Missed:
+        """Show what was missed, and then what the session shows, whoever runs it, until no cell runs any more.
+
+        What ``input()`` asks is asked here, if the client whose cell asks is gone. Ctrl-C stops following.
+
+        Args:
+            quiet: Whether nothing is shown.
+            forever: Whether to go on when no cell runs any more.
+
+        Returns:
+            The cells with their outputs.
+
+        Raises:
+            SessionDied: The session's process ended meanwhile.
+        """
+        return self._connection.watch(displays.Silent() if quiet else displays.here(), forever)
+
+    def answer(self, text: str) -> None:
+        """Tell the session what its ``input()`` waits for, as :attr:`Missed.question` told it."""
+        self._connection.answer(text)
+
+    def sessions(self, *, memory: bool = False, timeout: float | None = None) -> Sessions:
         """List the sessions on the server that belong to this client's key.
 
         Args:
+            memory: Whether to find out how much memory they use.
             timeout: How long to wait, in seconds; ``None`` for as long as it takes.
         """
-        return self._connection.sessions(timeout)
+        return Sessions(self._connection.sessions(memory, timeout))
+
+    def put(
+        self,
+        local: files.Path | Sequence[files.Path],
+        remote: str = "./",
+        *,
+        links: str = "keep",
+        progress: bool | None = None,
+        timeout: float | None = None,
+    ) -> CopyResult:
+        """Copy files and folders to the session's host.
+
+        A file appears whole or not at all. A copy that was cut short is continued when it's made again; what is there
+        already and the same is not sent. Permissions and times of change are kept.
+
+        Args:
+            local: What: a path or several, with ``~`` and wildcards.
+            remote: Where to: with a ``/`` at its end, or for several things, the folder that they go into; else the
+                file's new name, or the folder that gets a folder's content.
+            links: Symbolic links in folders: ``keep`` copies them as links and refuses those that lead out of the
+                folder, ``follow`` copies what they point to, ``skip`` leaves them out.
+            progress: Whether a bar shows how it goes on; ``None`` for: where somebody looks, if it takes a while.
+            timeout: How long it may take, in seconds; ``None`` for as long as it takes.
+
+        Returns:
+            What was copied.
+
+        Raises:
+            OSError: A file system refuses: not found, no permission, no space, is a directory; of the class that fits.
+            TransferError: A file changed meanwhile, or would come to stand outside of the destination.
+            FlameTimeout: It took too long; made again, it goes on.
+
+        Example:
+            >>> flame.put("data/*.csv", "~/incoming/")
+            CopyResult(files=12, bytes=73400320, found=0, skipped=())
+        """
+        return files.put(self._connection, local, remote, links, progress, timeout)
+
+    def get(
+        self,
+        remote: files.Path | Sequence[files.Path],
+        local: files.Path = "./",
+        *,
+        links: str = "keep",
+        progress: bool | None = None,
+        timeout: float | None = None,
+    ) -> CopyResult:
+        """Copy files and folders from the session's host; the twin of :meth:`put`, with the same rules.
+
+        Nothing is written outside of the destination, whatever the host answers.
+
+        Example:
+            >>> flame.get("results/", "here/")
+            CopyResult(files=3, bytes=1024, found=0, skipped=())
+        """
+        return files.get(self._connection, remote, local, links, progress, timeout)
+
+    def sendfile(self, name: str, data: Buffer, *, timeout: float | None = None) -> None:
+        """Write a file over there, whole or not at all.
+
+        Args:
+            name: Its path.
+            data: Its content.
+            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
+
+        Raises:
+            OSError: The file system refuses; of the class that fits.
+
+        Example:
+            >>> flame.sendfile("r.bin", b"...")
+        """
+        files.send(self._connection, name, data, timeout)
+
+    def getfile(self, name: str, *, timeout: float | None = None) -> bytes:
+        """Return the content of a file over there; the twin of :meth:`sendfile`.
+
+        Example:
+            >>> flame.getfile("r.bin")
+            b'...'
+        """
+        return files.fetch(self._connection, name, timeout)
+
+    def sendmodule(self, module: str | ModuleType, source: str | None = None, *, timeout: float | None = None) -> None:
+        """Send a module, so that code over there can import it.
+
+        One of that name is replaced, and nothing of the old one is left; if the new one fails, it's as it was before.
+
+        Args:
+            module: A name for ``source``, which may be dotted; or a module or package of this machine, or its name. Of
+                a package all modules are sent, as source: no data files, and nothing that is compiled.
+            source: Python source.
+            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
+
+        Raises:
+            TransferError: It can't be sent as source, or stands for what can't be replaced.
+            SyntaxError: It isn't Python.
+            Exception: Whatever the module raises when it's imported.
+
+        Example:
+            >>> flame.sendmodule("tools.text", "def shout(text): return text.upper()")
+            >>> flame.module("tools.text").shout("hello")
+            'HELLO'
+        """
+        module_source.send(self._connection, module, source, timeout)
+
+    def getmodule(self, name: str, *, timeout: float | None = None) -> str:
+        """Return the source of a module over there, by its dotted name.
+
+        Raises:
+            ModuleNotFoundError: There's none of that name.
+            TransferError: It has no source in Python, such as a C module.
+        """
+        return module_source.fetch(self._connection, name, timeout)
+
+    def console(self) -> Console:
+        """Return a console, whose lines run in the session as cells do: ``flame.console().interact()``."""
+        return Console(self._connection)
 
     def kernels(self, *, timeout: float | None = None) -> tuple[KernelInfo, ...]:
         """List the kernelspecs of the host.
@@ -343,6 +250,11 @@ class Flame:
             timeout: How long to wait, in seconds; ``None`` for as long as it takes.
         """
         return self._connection.kernels(timeout)
+
+    @property
+    def unseen(self) -> int:
+        """How many outputs of the session nobody had seen when this client attached; :meth:`missed` shows them."""
+        return self._connection.welcome.unseen
 
     @property
     def closed(self) -> bool:

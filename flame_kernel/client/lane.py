@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import zmq
 
+from flame_kernel.buffers import Buffer
 from flame_kernel.client.conversing import WorkerConversation
 from flame_kernel.errors import FlameError, FlameTimeout, LinkLost
 from flame_kernel.protocol.calls import LAST, CallAnswer, Operation, Outcome, decode_answer, encode_request
@@ -36,6 +38,7 @@ class Lane:
         plain: Whether only plain data may cross.
         client: What the client is called on all its lanes, 16 bytes.
         wake: Ends, from another thread, the call that is under way; it raises :class:`LinkLost`.
+        conversation: The client's conversation on the session lane, by which a session is found that was renamed.
     """
 
     def __init__(
@@ -46,8 +49,9 @@ class Lane:
         plain: bool,
         client: bytes,
         wake: Wake,
+        conversation: str = "",
     ) -> None:
-        self.talk = WorkerConversation(context, endpoint, session, client, wake)
+        self.talk = WorkerConversation(context, endpoint, session, client, wake, conversation)
         self.number = 0  # of the call that is under way
         self._endpoint = endpoint
         self._session = session
@@ -101,6 +105,40 @@ class Lane:
             if answer.call == number:  # else of an earlier call that was given up
                 on_stream(answer.outcome, bytes(answer.parts[0]).decode("utf-8", "replace"))
 
+    def post(self, request: Sequence[Buffer], deadline: float | None) -> int:
+        """Send a request whose answer is waited for later, with :meth:`answer`.
+
+        Args:
+            request: The request, encoded.
+            deadline: Until when, in ``time.monotonic()`` seconds; ``None`` for as long as it takes.
+
+        Returns:
+            The number that its answers will name.
+        """
+        if not self.talk.connected:
+            self.talk.connect(deadline, waiting=False)
+        number = self.talk.push(request)
+        self.talk.flush()
+        return number
+
+    def answer(self, deadline: float | None, timeout: float | None) -> CallAnswer:
+        """Wait for the next answer, to whichever request of this lane it may be.
+
+        Args:
+            deadline: Until when, in ``time.monotonic()`` seconds; ``None`` for as long as it takes.
+            timeout: The same as a span, for the message of the error.
+
+        Raises:
+            FlameTimeout: The time is up.
+            SessionRestarted: The session was restarted meanwhile.
+        """
+        message = self.talk.next(deadline, waiting=True)
+        if message is None:
+            raise FlameTimeout(f"no answer from {self._endpoint.name} within {timeout:g} s; the call goes on there")
+        answer = decode_answer(message.parts)
+        self.talk.flush()  # acknowledges what presses: else the window fills, and the answer never comes
+        return answer
+
     def _interrupt(self, number: int) -> None:
         form, parts = dump((self.talk.name, number), self._plain)
         self.talk.push(encode_request(Operation.INTERRUPT, form, parts, self._plain, oneway=True))
@@ -153,11 +191,7 @@ class Lanes:
         Returns:
             What ``settle`` made of the answer.
         """
-        with self._lock:
-            if self._closed:
-                raise LinkLost("this connection was closed; connect again")
-            lane = self._idle.pop() if self._idle else self._make(self._wake)
-            self._busy.add(lane)
+        lane = self._take()
         try:
             settled = settle(lane, lane.call(operation, operands, timeout, on_stream))
         except FlameError:
@@ -177,6 +211,20 @@ class Lanes:
         self._give_back(lane)
         return settled
 
+    @contextmanager
+    def borrowed(self) -> Iterator[Lane]:
+        """Give a lane that's free for as long as it takes."""
+        lane = self._take()
+        try:
+            yield lane
+        except (FlameError, OSError):
+            self._give_back(lane)
+            raise
+        except BaseException:
+            self._discard(lane)  # interrupted half-way: its state is not to be trusted
+            raise
+        self._give_back(lane)
+
     def renew(self) -> None:
         """Let go of the lanes that no call is on: the process behind them is gone."""
         with self._lock:
@@ -194,6 +242,14 @@ class Lanes:
         self.renew()
         if first and calm:
             self._wake.close()
+
+    def _take(self) -> Lane:
+        with self._lock:
+            if self._closed:
+                raise LinkLost("this connection was closed; connect again")
+            lane = self._idle.pop() if self._idle else self._make(self._wake)
+            self._busy.add(lane)
+            return lane
 
     def _give_back(self, lane: Lane) -> None:
         with self._lock:

@@ -109,7 +109,7 @@ class Link:
         """
         if self._machine.state is LinkState.ENDED:
             return
-        if leave and self._machine.state is LinkState.OPEN:
+        if leave and self._machine.state in (LinkState.GREETING, LinkState.OPEN):
             self._dialler.send(self._conversation.greeting(Kind.BYE, []))
         self._end(LinkEvent.CLOSE, linger_ms=1_000)
 

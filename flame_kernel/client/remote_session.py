@@ -59,6 +59,18 @@ class RemoteSession:
         """
         self._connection.restart(timeout)
 
+    def detach(self) -> None:
+        """Leave the session, which goes on: also a private one, which is kept from now on; this connection ends."""
+        self._connection.detach()
+
+    def rename(self, name: str) -> None:
+        """Give the session another name; a private one is kept from now on.
+
+        Raises:
+            SessionError: There is one of that name already.
+        """
+        self._connection.rename(name)
+
     def close(self) -> None:
         """End the session and its process, for everyone who is attached, and this connection with it."""
         self._connection.end()

@@ -8,22 +8,23 @@ import itertools
 import os
 import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
+import msgspec
 import zmq
 
 from flame_kernel.buffers import Buffer
-from flame_kernel.client.diagnose import why_not
 from flame_kernel.client.link import Link
-from flame_kernel.errors import FlameError, FlameTimeout, LinkLost, ProtocolError
+from flame_kernel.errors import ConnectError, FlameError, FlameTimeout, LinkLost, ProtocolError
 from flame_kernel.protocol import messages, packets
 from flame_kernel.protocol.jupyter import Channel, Envelope, from_link, to_link
+from flame_kernel.protocol.link import LinkState
 from flame_kernel.protocol.replies import ReplyMatcher
 from flame_kernel.transport.dialler import ZmqDialler
 from flame_kernel.transport.interface import Cause, Endpoint
 
-Fate = messages.Died | messages.Restarted | messages.Ended
+Fate = messages.Died | messages.Restarted | messages.Ended | messages.Resumed | messages.Detached
 
 
 class SessionEvents(Protocol):
@@ -33,7 +34,7 @@ class SessionEvents(Protocol):
         """The kernel says something."""
 
     def on_fate(self, fate: Fate) -> None:
-        """The kernel process died, was replaced, or was ended on purpose."""
+        """The kernel process died, was replaced or ended, the server was started again, or this client was detached."""
 
     def on_missing(self, count: int) -> None:
         """So many messages could not be kept while the link was down."""
@@ -45,15 +46,32 @@ class SessionEvents(Protocol):
         """The link is over for good."""
 
 
+class Wanted(msgspec.Struct, frozen=True):
+    """What a client wants of a server.
+
+    Attributes:
+        session: The session's name; empty for a private one.
+        kernel: The kernelspec if it has to be started; empty for the server's default.
+        existing: Whether it has to be there already.
+        lane: The lane: the session's, or the server's, which needs no session.
+    """
+
+    session: str = ""
+    kernel: str = ""
+    existing: bool = False
+    lane: str = messages.LANE_SESSION
+
+
 class SessionClient:
-    """One client of one session, for use inside an event loop.
+    """One client of one session, or of the server without a session, for use inside an event loop.
 
     Args:
         context: The ZeroMQ context.
         endpoint: Where the server is, and the keys.
         events: Who is told of what befalls the session.
-        session: The session's name; empty for a private one.
-        kernel: The kernelspec if it has to be started; empty for the server's default.
+        wanted: Which session, if any.
+        client_id: What names this client, 16 hex digits, where another process may come in its place; random if empty.
+        revive: Starts the server again when the link to it is lost, where that is for clients to do.
     """
 
     def __init__(
@@ -61,25 +79,30 @@ class SessionClient:
         context: zmq.Context[zmq.Socket[bytes]],
         endpoint: Endpoint,
         events: SessionEvents,
-        session: str = "",
-        kernel: str = "",
+        wanted: Wanted,
+        client_id: str = "",
+        revive: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        self._revive = revive
+        self._reviving: asyncio.Task[None] | None = None
         self._context = context
         self._endpoint = endpoint
         self._events = events
         self._hello = messages.Hello(
             versions=(packets.VERSION,),
-            lane=messages.LANE_SESSION,
-            attachment=secrets.token_hex(16),
-            session=session,
-            kernel=kernel,
+            lane=wanted.lane,
+            attachment=(client_id or secrets.token_hex(8)) + secrets.token_hex(8),
+            session=wanted.session,
+            kernel=wanted.kernel,
             client=own_name(),
             folder=os.getcwd(),
+            existing=wanted.existing,
         )
         self._link: Link | None = None
         self._opened: asyncio.Future[messages.Welcome] | None = None
         self._numbers = itertools.count(1)
         self._replies: ReplyMatcher[asyncio.Future[messages.Done]] = ReplyMatcher()
+        self._missed: list[Envelope] = []
         self.welcome: messages.Welcome | None = None
 
     async def open(self, timeout: float) -> messages.Welcome:
@@ -104,43 +127,79 @@ class SessionClient:
         try:
             return await asyncio.wait_for(asyncio.shield(self._opened), timeout)
         except TimeoutError:
-            self._link.close(leave=True)
-            reason = await asyncio.to_thread(why_not, self._endpoint, None)
+            self._link.close(leave=False)  # a session that takes its time may be there at the next try
+            reason = await self._why_not(None)
             raise reason or FlameTimeout(
                 f"{self._endpoint.name} answered, but the session was not ready within {timeout:g} s"
             ) from None
         except asyncio.CancelledError:
-            self._link.close(leave=True)
+            self._link.close(leave=False)
             raise
         except _AttemptFailed as failed:
             self._link.close(leave=False)
-            reason = await asyncio.to_thread(why_not, self._endpoint, failed.cause)
+            reason = await self._why_not(failed.cause)
             raise reason or LinkLost(f"the connection to {self._endpoint.name} ended before it was open") from None
+
+    async def _why_not(self, cause: Cause | None) -> ConnectError | None:
+        from flame_kernel.client.diagnose import why_not  # only when something is wrong: a kernel's start waits
+
+        return await asyncio.to_thread(why_not, self._endpoint, cause)
 
     def send(self, channel: Channel, envelope: Envelope) -> None:
         """Send the kernel a message; while the link is down it waits."""
         self._require_link().send(to_link(channel, envelope))
 
     @property
+    def conversation(self) -> str:
+        """The name of this client's conversation with the session."""
+        return self._hello.attachment
+
+    @property
+    def reached(self) -> bool:
+        """Whether the server is there; the session may still have to come up."""
+        return self._link is not None and self._link.state in (LinkState.GREETING, LinkState.OPEN)
+
+    @property
     def server(self) -> str:
         """What to call the server."""
         return self._endpoint.name
 
-    async def interrupt(self) -> None:
-        """Interrupt the session's main thread."""
-        await self._request(messages.Interrupt(next(self._numbers)))
+    async def interrupt(self, session: str = "") -> None:
+        """Interrupt the main thread of a session, this one unless another is named; likewise below."""
+        await self._request(messages.Interrupt(next(self._numbers), session))
 
-    async def restart(self) -> None:
-        """Start a new process in place of the session's."""
-        await self._request(messages.Restart(next(self._numbers)))
+    async def restart(self, session: str = "") -> None:
+        """Start a new process in place of a session's."""
+        await self._request(messages.Restart(next(self._numbers), session))
 
-    async def end(self) -> None:
-        """End the session and its process."""
-        await self._request(messages.Close(next(self._numbers)))
+    async def end(self, session: str = "") -> None:
+        """End a session and its process."""
+        await self._request(messages.Close(next(self._numbers), session))
 
-    async def sessions(self) -> tuple[messages.SessionInfo, ...]:
+    async def rename(self, name: str, session: str = "") -> None:
+        """Give a session another name."""
+        await self._request(messages.Rename(next(self._numbers), name, session))
+
+    async def detach(self, session: str = "") -> None:
+        """Have this session kept when its clients leave; or have another's clients leave."""
+        await self._request(messages.Detach(next(self._numbers), session))
+
+    async def missed(self, keep: bool = False) -> tuple[list[Envelope], messages.Done]:
+        """Take what nobody has seen of this session.
+
+        Args:
+            keep: Whether it stays there for the next client all the same.
+
+        Returns:
+            The messages of iopub that stand for it, and what the server says of them.
+        """
+        done = await self._request(messages.AskMissed(next(self._numbers), keep))
+        missed, self._missed = self._missed, []
+        return missed, done
+
+    async def sessions(self, memory: bool = False) -> tuple[messages.SessionInfo, ...]:
         """List the sessions of this key."""
-        return (await self._request(messages.ListSessions(next(self._numbers)))).sessions
+        return (await self._request(messages.ListSessions(next(self._numbers), memory))).sessions
 
     async def kernels(self) -> tuple[messages.KernelInfo, ...]:
         """List the host's kernelspecs."""
@@ -152,6 +211,8 @@ class SessionClient:
         Args:
             leave: Whether to tell the server that this client does not come back.
         """
+        if self._reviving is not None:
+            self._reviving.cancel()
         if self._link is not None:
             self._link.close(leave)
             self._fail_all(LinkLost(f"the link to {self._endpoint.name} was closed here"))
@@ -168,6 +229,8 @@ class SessionClient:
         """A message of the server's or the kernel's."""
         if len(parts) == 2 and bytes(parts[0]) == messages.TOPIC:
             self._on_answer(messages.decode_answer(bytes(parts[1])))
+        elif bytes(parts[0]) == messages.MISSED:
+            self._missed.append(from_link([Channel.IOPUB.value, *parts[1:]])[1])
         else:
             self._events.on_jupyter(*from_link(parts))
 
@@ -181,6 +244,8 @@ class SessionClient:
             self._opened.set_exception(_AttemptFailed(cause))
         elif cause is Cause.LOST:
             self._events.on_link(False)
+            if self._revive is not None and (self._reviving is None or self._reviving.done()):
+                self._reviving = asyncio.create_task(self._start_server(self._revive))
 
     def on_ended(self, error: FlameError) -> None:
         """The link is over."""
@@ -188,6 +253,13 @@ class SessionClient:
         if self._opened is not None and not self._opened.done():
             self._opened.set_exception(error)
         else:
+            self._events.on_ended(error)
+
+    async def _start_server(self, revive: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await revive()
+        except FlameError as error:
+            self.close(leave=False)
             self._events.on_ended(error)
 
     async def _request(self, request: messages.Request) -> messages.Done:
@@ -204,6 +276,9 @@ class SessionClient:
                     waiting.set_result(answer)
                 else:
                     waiting.set_exception(answer.why.error())
+        elif isinstance(answer, messages.Renamed):
+            assert self.welcome is not None
+            self.welcome = msgspec.structs.replace(self.welcome, session=answer.name)
         else:
             self._events.on_fate(answer)
 
@@ -224,6 +299,16 @@ class _AttemptFailed(Exception):  # it never leaves this module
     def __init__(self, cause: Cause) -> None:
         super().__init__(cause)
         self.cause = cause
+
+
+def resumed(where: str, fate: messages.Resumed) -> str:
+    """Return in a line what it means that the server was started again.
+
+    Args:
+        where: What to call the place.
+        fate: What the server said of it.
+    """
+    return f"the server was started again at {fate.since}; what {where} said while there was none could not be kept"
 
 
 def own_name() -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from flame_kernel.errors import ConfigurationError
 from flame_kernel.security.invites import Invite
@@ -12,8 +13,7 @@ from flame_kernel.security.invites import Invite
 DEFAULT_PORT = 9999
 
 
-@dataclass(frozen=True)
-class Address:
+class Address(msgspec.Struct, frozen=True):
     """A server this client was paired with.
 
     Attributes:
@@ -28,8 +28,7 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True)
-class UnixSocket:
+class UnixSocket(msgspec.Struct, frozen=True):
     """A server on this machine.
 
     Attributes:
@@ -42,8 +41,7 @@ class UnixSocket:
         return str(self.path)
 
 
-@dataclass(frozen=True)
-class Embedded:
+class Embedded(msgspec.Struct, frozen=True):
     """The server that the client starts on this machine by itself."""
 
     def __str__(self) -> str:

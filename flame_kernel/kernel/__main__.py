@@ -2,93 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import logging
-import os
-import signal
-import sys
-from collections.abc import Mapping
-from pathlib import Path
+from flame_kernel.kernel import lean
 
-import msgspec
-import zmq
-
-from flame_kernel.client.connecting import Connector
-from flame_kernel.client.target import parse
-from flame_kernel.errors import ConfigurationError, FlameError
-from flame_kernel.kernel.bridge import Bridge, Exit, Settings, goal_of
-from flame_kernel.kernel.door import Goal
-from flame_kernel.kernel.moves import Moves
-from flame_kernel.kernel.parent import when_parent_ends
-from flame_kernel.security.folders import Folders, private
-from flame_kernel.transport.channels import ConnectionInfo
-
-# How long the session may take to be there, in seconds; a frontend waits meanwhile, and can interrupt and shut down.
-_OPEN_S = 60.0
-
-
-def main() -> None:
-    """Run the bridge for one notebook."""
-    parser = argparse.ArgumentParser(prog="flame-kernel", description="The Remote Flame kernel.")
-    parser.add_argument(
-        "-f", dest="connection_file", type=Path, required=True, help="what Jupyter wrote for this kernel"
-    )
-    parser.add_argument("--host", help="the server: host:port; FLAME_HOST, else the embedded server")
-    parser.add_argument("--kernel", help="the kernelspec to run there; FLAME_KERNEL, else the server's default")
-    parser.add_argument(
-        "--on-shutdown",
-        choices=("end", "detach"),
-        default="end",
-        help="whether 'shut down' ends the session or leaves it running",
-    )
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.WARNING, format="flame: %(message)s")
-    try:
-        sys.exit(asyncio.run(_run(arguments, os.environ)))
-    except FlameError as error:
-        sys.exit(f"flame: {error}")
-
-
-async def _run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Exit:
-    info = _read(arguments.connection_file)
-    first = Goal(
-        parse(arguments.host, environ),
-        _session_name(arguments.connection_file, environ),
-        arguments.kernel or environ.get("FLAME_KERNEL", ""),
-    )
-    moves = Moves(private(private(Folders.find(environ).state) / "moves"), first.session)
-    latest = moves.latest()
-    goal = first if latest is None else goal_of(latest, first, environ)
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    loop = asyncio.get_running_loop()
-    settings = Settings(goal, environ, arguments.on_shutdown == "detach", moves)
-    bridge = Bridge(context, info, Connector(context, environ, _OPEN_S), settings)
-    # Interrupts come as messages. A Ctrl-C in Jupyter's terminal reaches every process there, and means none of the
-    # kernels. (Not SIG_IGN: the embedded server and the kernels it starts would inherit it.)
-    signal.signal(signal.SIGINT, lambda *_: None)
-    signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(bridge.detach))
-    with when_parent_ends(bridge.detach):
-        result = await bridge.run()
-    await asyncio.to_thread(context.term)
-    return result
-
-
-def _read(path: Path) -> ConnectionInfo:
-    try:
-        return ConnectionInfo.of(msgspec.json.decode(path.read_bytes(), type=dict))
-    except (OSError, msgspec.DecodeError) as error:
-        raise ConfigurationError(f"the connection file {path} can't be read: {error}") from error
-
-
-def _session_name(connection_file: Path, environ: Mapping[str, str]) -> str:
-    if environ.get("FLAME_SESSION"):
-        return environ["FLAME_SESSION"]
-    # Jupyter keeps the connection file over restarts: the bridge that follows finds the session of the one before. The
-    # notebook's name, which Jupyter Server tells, is for people only: programs that run inside a notebook inherit it.
-    notebook = Path(environ.get("JPY_SESSION_NAME") or "notebook").stem
-    return f"{notebook}-{connection_file.stem.removeprefix('kernel-')[:12]}"
-
+with lean.imports():
+    from flame_kernel.kernel.main import main
 
 if __name__ == "__main__":
     main()

@@ -11,23 +11,26 @@ import asyncio
 import enum
 import logging
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 import zmq
 
 from flame_kernel.buffers import Buffer
 from flame_kernel.client.connecting import Connector
-from flame_kernel.client.session import Fate
-from flame_kernel.client.target import parse
+from flame_kernel.client.session import Fate, SessionClient, resumed
 from flame_kernel.errors import FlameError, ProtocolError, SessionDied, SessionError
 from flame_kernel.kernel import moves
 from flame_kernel.kernel.answers import Answers
 from flame_kernel.kernel.door import Door, Goal
+from flame_kernel.kernel.mover import Mover
 from flame_kernel.kernel.notice import LinkNotice
 from flame_kernel.protocol import messages
 from flame_kernel.protocol.jupyter import Channel, Envelope, write_json
 from flame_kernel.transport.channels import ConnectionInfo, NotebookChannels
+
+if TYPE_CHECKING:
+    from flame_kernel.kernel.attach import Attach
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +38,15 @@ log = logging.getLogger(__name__)
 # server.
 _SHUTDOWN_S = 4.0
 
+# A restart's new process is the next bridge's to wait for: both start at the same time. This is for the old one's end,
+# and to hear of a new one that fails at once.
+_RESTART_S = 0.5
+
 # While the link is down an interrupt waits for it, but the frontend does not wait for its reply.
 _INTERRUPT_S = 2.0
+
+# How long a session may take to start that a cell wants to attach to.
+_START_S = 60.0
 
 
 class Exit(enum.IntEnum):
@@ -46,8 +56,7 @@ class Exit(enum.IntEnum):
     SESSION_DIED = 1  # Jupyter's restarter starts another bridge, which restarts the session
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True):
     """What a bridge is told.
 
     Attributes:
@@ -86,9 +95,12 @@ class Bridge:
         self._door = Door(connector, self, self._answers, settings.goal)
         self._notice = LinkNotice(self._answers)
         self._last_cell: Buffer = b"{}"
+        self._attach: Attach | None = None
+        self._offered_to = ""
         self._shutting_down = False
-        self._moving = False
-        self._held: list[Envelope] = []
+        self._mover = Mover(
+            self._door, self._answers, settings.moves, settings.goal, settings.environ, self._on_notebook
+        )
         self._tasks: set[asyncio.Task[None]] = set()
         self._exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
 
@@ -124,8 +136,8 @@ class Bridge:
             self._spawn(self._shut_down(channel, envelope))
         elif header.msg_type == "interrupt_request":
             self._spawn(self._interrupt(channel, envelope))
-        elif self._moving and channel is Channel.SHELL:
-            self._held.append(envelope)
+        elif self._mover.moving and channel is Channel.SHELL:
+            self._mover.hold(envelope)
         elif header.msg_type == "execute_request" and channel is Channel.SHELL:
             self._last_cell = envelope.parts[0]
             self._execute(envelope)
@@ -134,40 +146,60 @@ class Bridge:
 
     def _execute(self, envelope: Envelope) -> None:
         # Most cells are not looked into: what is no magic of ours need not be decoded.
-        if b"%flame_connect" in bytes(envelope.parts[3]):
+        content = bytes(envelope.parts[3])
+        if b"%flame_attach" in content:
+            from flame_kernel.kernel.attach import is_attach  # what it needs is no part of a quick start
+
+            if is_attach(envelope.content().get("code", "")):
+                self._spawn(self._show_missed(envelope))
+                return
+        self._offer(envelope)
+        if b"%flame_connect" in content:
             try:
                 move = moves.read(envelope.content().get("code", ""))
             except FlameError as error:
                 self._answers.fail(envelope, error)
                 return
             if move is not None:
-                self._moving = True
-                self._spawn(self._move(envelope, move))
+                if self._attach is not None:
+                    self._attach.stop()
+                self._mover.begin()
+                self._spawn(self._mover.move(envelope, move))
                 return
         self._door.ask(Channel.SHELL, envelope)
 
-    async def _move(self, request: Envelope, move: moves.Move) -> None:
+    def _offer(self, cell: Envelope) -> None:
+        """Tell below the first cell that something was missed, once for each time that the session is entered."""
+        session = self._door.session
+        if session is None or session.welcome is None or session.conversation == self._offered_to:
+            return
+        if session.welcome.unseen:
+            if cell.content().get("silent"):
+                return
+            from flame_kernel.kernel.attach import offer
+
+            self._answers.stream(offer(session.welcome.unseen), cell.parts[0])
+        self._offered_to = session.conversation
+
+    async def _show_missed(self, request: Envelope) -> None:
+        from flame_kernel.kernel.attach import Attach
+
+        self._attach = attached = Attach(self._answers, self._notebook.send, request)
         try:
-            # As in any kernel the cells before this one end first, and those after it wait.
-            await self._door.finished()
             with self._answers.executing(request):
-                goal = goal_of(move, self._settings.goal, self._settings.environ)
-                await self._door.move(goal)
-                self._notice.forget()
-                # An invite has done its work, and its secret need not be kept.
-                self._settings.moves.remember(replace(move, target=self._door.where) if "#" in move.target else move)
-                self._answers.stream(f"this notebook now runs on {self._door.where}\n", request.parts[0], "stdout")
+                await self._door.settled(_START_S)
+                await attached.run(self._door.session)
         finally:
-            self._moving = False
-            held, self._held = self._held, []
-            for envelope in held:
-                self._on_notebook(Channel.SHELL, envelope)
+            if self._attach is attached:
+                self._attach = None
 
     async def _interrupt(self, channel: Channel, request: Envelope) -> None:
         content: dict[str, Any] = {"status": "ok"}
         session = self._door.session
         try:
-            if session is not None:
+            if session is None:
+                self._door.interrupt()
+            else:
                 await asyncio.wait_for(session.interrupt(), _INTERRUPT_S)
         except (FlameError, TimeoutError) as error:
             why = str(error) or "the server does not answer; the interrupt reaches it when it does"
@@ -181,7 +213,9 @@ class Bridge:
         session = self._door.session
         try:
             if session is not None and restart:
-                await asyncio.wait_for(session.restart(), _SHUTDOWN_S)
+                await asyncio.wait_for(_restart(session), _SHUTDOWN_S)
+            elif session is None and not restart and not self._settings.detach:
+                self._door.give_up()
             elif session is not None and not self._settings.detach:
                 self._settings.moves.forget()
                 await asyncio.wait_for(session.end(), _SHUTDOWN_S)
@@ -197,20 +231,33 @@ class Bridge:
         self._door.heard(channel, envelope)
         if channel is not Channel.IOPUB and envelope.header().msg_type == "kernel_info_reply":
             envelope = self._with_banner(envelope)
-        self._notebook.send(channel, envelope)
+        if self._attach is not None:
+            self._attach.heard(channel, envelope)
+        if channel is Channel.IOPUB or envelope.identities:  # else it's a question whose asker is gone
+            self._notebook.send(channel, envelope)
 
     def on_fate(self, fate: Fate) -> None:
         """Something befell the session."""
         if self._shutting_down:  # it's what this notebook asked for
             return
         name = self._door.goal.session
-        if isinstance(fate, messages.Restarted):
+        if isinstance(fate, messages.Resumed):
+            self._answers.stream(f"[flame] {resumed(self._door.where, fate)}\n", self._last_cell)
+        elif isinstance(fate, messages.Restarted):
+            if self._door.came_up():  # it's the process that the bridge before this one, or the door, asked for
+                return
             self._abandon(SessionError(f"session {name!r} was restarted by another client; its variables are gone"))
         elif isinstance(fate, messages.Died):
             self._abandon(SessionDied(fate.cause))
             self._finish(Exit.SESSION_DIED)
+        elif isinstance(fate, messages.Detached):
+            gone = SessionError(
+                f"another client detached this notebook from session {name!r}; a cell attaches it again"
+            )
+            self._door.close()
+            self.on_ended(gone)
         else:
-            self._abandon(SessionError(f"session {name!r} was closed by another client, or its server was stopped"))
+            self._abandon(SessionError(f"session {name!r} was closed by another client"))
             self._finish(Exit.DONE)
 
     def on_missing(self, count: int) -> None:
@@ -231,6 +278,8 @@ class Bridge:
         self._abandon(error)
 
     def _abandon(self, error: FlameError) -> None:
+        if self._attach is not None:
+            self._attach.stop()
         self._door.abandon(error, self._last_cell)
 
     def _with_banner(self, reply: Envelope) -> Envelope:
@@ -241,7 +290,7 @@ class Bridge:
         welcome = session.welcome
         where = f"Remote Flame: session {welcome.session!r} on {welcome.host} ({session.server})"
         content["banner"] = f"{where}\n{content.get('banner', '')}"
-        return replace(reply, parts=(*reply.parts[:3], write_json(content), *reply.parts[4:]))
+        return Envelope(reply.identities, (*reply.parts[:3], write_json(content), *reply.parts[4:]))
 
     def _on_subscribe(self, topic: bytes) -> None:
         self._answers.welcome(topic)
@@ -255,15 +304,12 @@ class Bridge:
         task.add_done_callback(self._tasks.discard)
 
 
-def goal_of(move: moves.Move, goal: Goal, environ: Mapping[str, str]) -> Goal:
-    """Return the session that a notebook wants after a move.
-
-    Args:
-        move: Where it was moved to.
-        goal: Which session it had in mind at first.
-        environ: The environment; FLAME_HOST counts.
-
-    Raises:
-        FlameError: The move names no server.
-    """
-    return Goal(parse(move.target, environ), move.session or goal.session, move.kernel)
+async def _restart(session: SessionClient) -> None:
+    restarting = asyncio.create_task(session.restart())
+    try:
+        await session.sessions()  # answered in turn: by now the server is at it
+        await asyncio.wait({restarting}, timeout=_RESTART_S)
+        if restarting.done():
+            restarting.result()
+    finally:
+        restarting.cancel()

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import logging
+from contextlib import suppress
+
+import msgspec
 
 from flame_kernel.buffers import Buffer
 from flame_kernel.client.connecting import Connector
-from flame_kernel.client.session import SessionClient, SessionEvents
+from flame_kernel.client.session import SessionClient, SessionEvents, Wanted
 from flame_kernel.client.target import Target
 from flame_kernel.errors import FlameError, SessionError
 from flame_kernel.kernel.answers import Answers
-from flame_kernel.kernel.outstanding import Outstanding
+from flame_kernel.kernel.tap import Tap
+from flame_kernel.kernel.unfinished import Unfinished
 from flame_kernel.protocol.jupyter import Channel, Envelope
+from flame_kernel.protocol.outstanding import Outstanding
 from flame_kernel.protocol.session import SessionState
 from flame_kernel.security.invites import Invite
 
-# Frontends give up on a kernel that does not tell what it is within 60 s. After this long we tell in its place.
+log = logging.getLogger(__name__)
+
+# How long it may take to end a session that the notebook leaves without having used it, in seconds.
+_TIDY_S = 2.0
+
+# Frontends give up on a kernel that does not tell what it is within 60 s. After this long we tell in its place; when
+# the server is there, and only the session takes its time, it's worth to wait for what the session says of itself.
 _PATIENCE_S = 10.0
+_MORE_PATIENCE_S = 30.0
 
 
-@dataclass(frozen=True)
-class Goal:
+class Goal(msgspec.Struct, frozen=True):
     """Which session the notebook wants.
 
     Attributes:
@@ -33,6 +44,18 @@ class Goal:
     target: Target
     session: str
     kernel: str
+
+
+class Left(msgspec.Struct, frozen=True):
+    """A session that goes on without the notebook.
+
+    Attributes:
+        goal: Which.
+        where: What to call its server.
+    """
+
+    goal: Goal
+    where: str
 
 
 class Door:
@@ -51,14 +74,16 @@ class Door:
         self._answers = answers
         self._goal = goal
         self._client: SessionClient | None = None
+        self._tap: Tap | None = None
+        self._used = False
+        self._coming_up = False
         self._opening: asyncio.Task[None] | None = None
         self._why_not: FlameError | None = None
         self._late: FlameError | None = None
         self._waiting: list[tuple[Channel, Envelope]] = []
         self._outstanding = Outstanding()
         self._learnt_session_id = False
-        self._unfinished: set[str] = set()
-        self._finished = asyncio.Event()
+        self._unfinished = Unfinished()
 
     @property
     def session(self) -> SessionClient | None:
@@ -99,36 +124,62 @@ class Door:
         if self._opening is not None:
             await asyncio.wait({self._opening}, timeout=timeout)
 
-    async def finished(self) -> None:
-        """Wait until the session is through with the cells that it was given so far."""
-        self._unfinished = self._outstanding.cells()
-        self._finished.clear()
-        if self._unfinished:
-            await self._finished.wait()
+    async def finished(self) -> bool:
+        """Wait until the session is through with the cells that it was given so far.
 
-    async def move(self, goal: Goal) -> None:
-        """Lead to another session from now on; the one before goes on without us.
+        Returns:
+            Whether what is queued behind them shall run.
+        """
+        return await self._unfinished.wait(
+            self._outstanding.cells() | {cell.header().msg_id for cell in self._queued()}
+        )
+
+    async def move(self, goal: Goal) -> Left | None:
+        """Lead to another session from now on.
+
+        The one before goes on, unless it was started for this notebook and never used.
 
         Args:
             goal: The other session.
 
+        Returns:
+            The session that goes on, if there was one.
+
         Raises:
             FlameError: It can't be had; all stays as it was.
         """
-        client = await self._enter(goal)
-        self.close()
+        client, tap = await self._enter(goal)
+        before, left, used = self._client, Left(self._goal, self.where), self._used
+        self._shut_opening()
+        if self._tap is not None:
+            self._tap.close()
         self._goal = goal
         # What was asked besides cells is asked again: no frontend shall wait for a reply that never comes.
         self._waiting[:0] = self._outstanding.take_all()
-        self._let_in(client)
+        self._let_in(client, tap)
+        if before is None:
+            return None
+        try:
+            fresh = before.welcome is not None and before.welcome.created and not used
+            return None if fresh and await _ended(before, left.goal.session) else left
+        finally:
+            before.close(leave=True)
 
     def close(self) -> None:
         """Leave the session; it is named, so it stays, but nothing has to be kept for us."""
-        if self._opening is not None:
-            self._opening.cancel()
+        self._shut_opening()
         if self._client is not None:
             self._client.close(leave=True)
             self._client = None
+
+    def give_up(self) -> None:
+        """End the session that is being started: nobody waits for it any more."""
+        self._connector.leave()
+
+    def _shut_opening(self) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
+            self._opening = None
 
     def ask(self, channel: Channel, envelope: Envelope) -> None:
         """Pass on what a frontend sends, now or when the door is open."""
@@ -138,7 +189,9 @@ class Door:
 
     def _pass_on(self, channel: Channel, envelope: Envelope) -> None:
         if self._client is not None:
-            self._outstanding.asked(channel, envelope, envelope.header())
+            header = envelope.header()
+            self._used = self._used or header.msg_type == "execute_request"
+            self._outstanding.asked(channel, envelope, header)
             self._client.send(channel, envelope)
             return
         if self._why_not is not None:
@@ -153,14 +206,8 @@ class Door:
         if not self._learnt_session_id:
             self._answers.session = envelope.header().session or self._answers.session
             self._learnt_session_id = True
-        if channel in (Channel.SHELL, Channel.CONTROL):
-            self._outstanding.replied(envelope)
-        if self._unfinished and channel is Channel.IOPUB and envelope.header().msg_type == "status":
-            parent = envelope.parent()
-            if parent is not None and envelope.content().get("execution_state") == "idle":
-                self._unfinished.discard(parent.msg_id)
-                if not self._unfinished:
-                    self._finished.set()
+        request = None if channel in (Channel.IOPUB, Channel.STDIN) else self._outstanding.replied(envelope)
+        self._unfinished.heard(channel, envelope, request)
 
     def abandon(self, error: FlameError, last_cell: Buffer) -> None:
         """Answer what the session will never answer.
@@ -171,8 +218,22 @@ class Door:
         """
         self._learnt_session_id = False  # whatever comes next is another process
         self._answers.session_lost(self._outstanding.take_all(), error, last_cell)
-        self._unfinished = set()
-        self._finished.set()
+        self._unfinished.give_up()
+
+    def came_up(self) -> bool:
+        """Tell whether the process that just came up is the one that the notebook waits for, not one in its place."""
+        expected, self._coming_up = self._coming_up, False
+        return expected or self._client is None
+
+    def interrupt(self) -> None:
+        """Answer the cells that wait for a session which is not there yet."""
+        cells = self._queued()
+        if not cells:
+            return
+        self._waiting = [(channel, envelope) for channel, envelope in self._waiting if envelope not in cells]
+        error = SessionError(f"interrupted while session {self._goal.session!r} was not there yet")
+        self._answers.session_lost([(Channel.SHELL, cell) for cell in cells], error, cells[0].parts[0])
+        self._unfinished.give_up()
 
     def shut(self, error: FlameError) -> None:
         """Note that the link is over; the next cell tries again.
@@ -185,32 +246,48 @@ class Door:
 
     async def _open(self) -> None:
         try:
-            client = await self._enter(self._goal)
+            client, tap = await self._enter(self._goal)
         except FlameError as error:
             self._why_not = error
             self._late = self._opening = None
             self._pass_on_waiting()
+            self._unfinished.give_up()
         else:
-            self._let_in(client)
+            self._let_in(client, tap)
 
-    async def _enter(self, goal: Goal) -> SessionClient:
-        _, client = await self._connector.open(goal.target, self._events, goal.session, goal.kernel)
-        if client.welcome is not None and client.welcome.state == SessionState.DEAD.value:
-            try:
-                await client.restart()
-            except FlameError:
-                client.close(leave=True)
-                raise
-        return client
+    async def _enter(self, goal: Goal) -> tuple[SessionClient, Tap]:
+        tap = Tap(self._events)
+        try:
+            _, client = await self._connector.open(goal.target, tap, Wanted(goal.session, goal.kernel))
+            if client.welcome is not None and client.welcome.state == SessionState.DEAD.value:
+                try:
+                    await client.restart()
+                except FlameError:
+                    client.close(leave=True)
+                    raise
+        except FlameError:
+            raise
+        except Exception as error:  # whatever it is, cells that wait must hear of it
+            log.exception("session %r could not be opened", goal.session)
+            raise SessionError(f"session {goal.session!r} could not be opened: {error!r}") from error
+        return client, tap
 
-    def _let_in(self, client: SessionClient) -> None:
-        self._client = client
+    def _let_in(self, client: SessionClient, tap: Tap) -> None:
+        self._client, self._tap = client, tap
         self._why_not = self._late = self._opening = None
-        self._learnt_session_id = False
+        self._learnt_session_id = self._used = False
+        self._coming_up = client.welcome is not None and client.welcome.state == SessionState.RESTARTING.value
         self._pass_on_waiting()
 
-    def _introduce(self, opening: asyncio.Task[None]) -> None:
-        if self._opening is opening:
+    def _queued(self) -> list[Envelope]:
+        return [envelope for _, envelope in self._waiting if envelope.header().msg_type == "execute_request"]
+
+    def _introduce(self, opening: asyncio.Task[None], more_patience: bool = True) -> None:
+        if self._opening is not opening:
+            return
+        if more_patience and self._connector.reached:
+            asyncio.get_running_loop().call_later(_MORE_PATIENCE_S, self._introduce, opening, False)
+        else:
             self._late = SessionError(f"session {self._goal.session!r} is not there yet; cells wait for it")
             self._pass_on_waiting()
 
@@ -218,3 +295,13 @@ class Door:
         waiting, self._waiting = self._waiting, []
         for channel, envelope in waiting:
             self._pass_on(channel, envelope)
+
+
+async def _ended(client: SessionClient, session: str) -> bool:
+    """End a session if this client is the only one; tell whether it was."""
+    with suppress(FlameError, TimeoutError):
+        async with asyncio.timeout(_TIDY_S):
+            if any(info.name == session and info.clients <= 1 for info in await client.sessions()):
+                await client.end()
+                return True
+    return False

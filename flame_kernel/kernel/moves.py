@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from flame_kernel.errors import ConfigurationError
 
 _MAGIC = "%flame_connect"
 
 
-@dataclass(frozen=True)
-class Move:
+class Move(msgspec.Struct, frozen=True):
     """Where a cell wants the notebook to be.
 
     Attributes:

@@ -63,6 +63,24 @@ class Operation(enum.IntEnum):
     SO_FAR = 43  # [root] → as NEXT: the items that a NEXT that is under way has taken already, as soon as there's one
     INTERRUPT = 42  # [conversation's name in hexadecimal digits, number of a call] → whether it still ran
 
+    # Files. Operands and value are plain data, in the format PARTS; what it is about is in ``flame_kernel.files``.
+    FIND = 64  # [pattern, what to do with links] → the sources that match
+    WHERE = 65  # [destination] → what it is
+    READ = 66  # [base, name, offset, length, stamp] → the piece's checksum; the piece is a buffer beside it
+    SUMS = 67  # [root, name, tag, first, count] → checksums of pieces
+    BEGIN = 68  # [root, name, tag, size, private] → what is there already
+    WRITE = 69  # [root, name, tag, offset, checksum], and the piece beside it → None
+    FINISH = 70  # [root, name, tag, size, mode, time of change] → None
+    SAVE = 71  # [root, name, mode, time of change, checksum], and the content beside it → None
+    DISCARD = 72  # [root, name, tag] → None
+    FOLDERS = 73  # [root, names] → those that were made
+    LINKS = 74  # [root, pairs of name and target] → None
+    SETTLE = 75  # [root, names with modes and times of change] → None
+
+    # Modules as source.
+    SENDMODULE = 76  # [name, [name, source, whether it's a package] of each module, whether that is all of it] → None
+    GETMODULE = 77  # [name] → its source
+
 
 class Outcome(enum.IntEnum):
     """What comes back."""

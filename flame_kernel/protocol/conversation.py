@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Union
 
 from flame_kernel.buffers import Buffer, size
-from flame_kernel.protocol.delivery import Gap, Inbox, Outbox, Verdict
+from flame_kernel.protocol.delivery import Gap, Inbox, Outbox, Shelf, Verdict
 from flame_kernel.protocol.packets import Kind, Packet, encode
 
 
@@ -53,6 +53,7 @@ class Conversation:
 
     Args:
         limit_bytes: How much is kept for the other end while it is away, in bytes; ``None`` for no limit.
+        shelf: Where what is said is written down, if anywhere.
 
     Example:
         >>> here, there = Conversation(), Conversation()
@@ -65,9 +66,20 @@ class Conversation:
         (None, 0)
     """
 
-    def __init__(self, limit_bytes: int | None = None) -> None:
+    def __init__(self, limit_bytes: int | None = None, shelf: Shelf | None = None) -> None:
         self._inbox = Inbox()
-        self._outbox = Outbox(limit_bytes)
+        self._outbox = Outbox(limit_bytes, shelf)
+
+    def restore(self, received: int, first: int, weights: Sequence[int]) -> None:
+        """Go on where an earlier process ended.
+
+        Args:
+            received: The highest number that it had received.
+            first: The number of the oldest message on the shelf, or of the next one when there is none.
+            weights: The size of each message there, in bytes.
+        """
+        self._inbox = Inbox(received)
+        self._outbox.restore(first, weights)
 
     @property
     def received(self) -> int:
@@ -78,6 +90,14 @@ class Conversation:
     def pending(self) -> int:
         """How many messages the other end has not acknowledged."""
         return len(self._outbox)
+
+    def unacknowledged(self, limit_bytes: int) -> list[Sequence[Buffer]]:
+        """Return what was said and is not known to have arrived, in order.
+
+        Args:
+            limit_bytes: How much at most; the newest stay.
+        """
+        return self._outbox.newest(limit_bytes)
 
     def push(self, parts: Sequence[Buffer]) -> int:
         """Say something; it's kept until the other end has it.

@@ -9,7 +9,9 @@ The rules, which both ends obey:
    A newer one means that something was lost on the way: the receiver asks for a new start (rule 3).
 5. No more than a window is under way unacknowledged, so a slow reader slows its own stream only.
 6. What the sender keeps is bounded. When the oldest must go, the receiver is told which are gone (a GAP). Never
-silently.
+   silently.
+7. A sender with a shelf writes each message down before it is sent, and keeps in memory only so many: the rest is read
+   again when it is due. So the conversation outlives the sender's process too.
 
 This module is loaded inside sessions too: standard library and Python 3.9.
 """
@@ -20,6 +22,7 @@ import enum
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from flame_kernel.buffers import Buffer, size
 from flame_kernel.errors import ProtocolError
@@ -58,11 +61,26 @@ class Gap:
     number: int
 
 
+class Shelf(Protocol):
+    """Where a sending end writes its messages down."""
+
+    def put(self, number: int, parts: Sequence[Buffer]) -> bool:
+        """Write a message down, or return false when there is no room."""
+
+    def get(self, number: int) -> Sequence[Buffer]:
+        """Read a message again that was put there."""
+
+    def forget(self, number: int) -> None:
+        """Let go of the messages up to a number."""
+
+
 class Outbox:
     """The sending end: keeps messages until they are acknowledged.
 
     Args:
         limit_bytes: How much is kept, in bytes; ``None`` for no limit. Beyond it the oldest messages make room.
+        shelf: Where messages are written down, if anywhere.
+        memory_bytes: With a shelf, how much of it stays in memory too, in bytes.
         window_messages: How many messages may be under way unacknowledged.
         window_bytes: How many bytes may be under way unacknowledged; one message may always be.
 
@@ -80,13 +98,19 @@ class Outbox:
     def __init__(
         self,
         limit_bytes: int | None = None,
+        shelf: Shelf | None = None,
+        memory_bytes: int = WINDOW_BYTES,
         window_messages: int = WINDOW_MESSAGES,
         window_bytes: int = WINDOW_BYTES,
     ) -> None:
         self._limit_bytes = limit_bytes
+        self._shelf = shelf
+        self._memory_bytes = memory_bytes
         self._window_messages = window_messages
         self._window_bytes = window_bytes
-        self._kept: deque[tuple[Sequence[Buffer], int]] = deque()
+        # A message, or nothing where it is on the shelf only, and its bytes.
+        self._kept: deque[tuple[Sequence[Buffer] | None, int]] = deque()
+        self._in_memory = 0
         self._first = 1  # the number of the oldest message kept
         self._next = 1  # the number of the next message to go out on this connection
         # Number and bytes of what was sent on this connection and is not acknowledged. A message that had to make room
@@ -105,6 +129,24 @@ class Outbox:
         """The number of the newest message, 0 before the first."""
         return self._first + len(self._kept) - 1
 
+    def newest(self, limit_bytes: int) -> list[Sequence[Buffer]]:
+        """Return the newest of the messages that are kept, in order.
+
+        Args:
+            limit_bytes: How many at most, by their bytes.
+        """
+        found: list[Sequence[Buffer]] = []
+        for number in range(self.last, self._first - 1, -1):
+            parts, weight = self._kept[number - self._first]
+            limit_bytes -= weight
+            if limit_bytes < 0:
+                break
+            if parts is None:
+                assert self._shelf is not None
+                parts = self._shelf.get(number)
+            found.append(parts)
+        return found[::-1]
+
     def push(self, parts: Sequence[Buffer]) -> int:
         """Take a message.
 
@@ -115,12 +157,31 @@ class Outbox:
             Its number.
         """
         weight = sum(map(size, parts))
-        self._kept.append((parts, weight))
+        number = self.last + 1
+        shelved = self._shelf is not None and self._shelf.put(number, parts)
+        if shelved and self._in_memory + weight > self._memory_bytes:
+            self._kept.append((None, weight))
+        else:
+            self._kept.append((parts, weight))
+            self._in_memory += weight
         self.kept_bytes += weight
-        number = self.last
+        first = self._first
         while self._limit_bytes is not None and self.kept_bytes > self._limit_bytes and len(self._kept) > 1:
             self._drop_oldest()
+        self._clear_shelf(first)
         return number
+
+    def restore(self, first: int, weights: Sequence[int]) -> None:
+        """Go on where an earlier process ended, with what it left on the shelf.
+
+        Args:
+            first: The number of the oldest message there, or of the next one when there is none.
+            weights: The size of each, in bytes.
+        """
+        self._first = self._next = first
+        self._kept.extend((None, weight) for weight in weights)
+        self.kept_bytes = sum(weights)
+        self._told = self.last  # any of them may have been sent
 
     def due(self) -> list[Numbered | Gap]:
         """Take what is to be sent now, within the window, in order.
@@ -135,6 +196,9 @@ class Outbox:
         self._next = max(self._next, self._first)
         while self._next <= self.last and self._has_credit():
             parts, weight = self._kept[self._next - self._first]
+            if parts is None:
+                assert self._shelf is not None
+                parts = self._shelf.get(self._next)
             out.append(Numbered(self._next, parts))
             self._told = max(self._told, self._next)
             self._under_way.append((self._next, weight))
@@ -155,8 +219,10 @@ class Outbox:
             raise ProtocolError(f"message {number} was acknowledged, but {self._told} is the last that was sent")
         while self._under_way and self._under_way[0][0] <= number:
             self._under_way_bytes -= self._under_way.popleft()[1]
+        first = self._first
         while self._first <= number and self._kept:
             self._drop_oldest()
+        self._clear_shelf(first)
 
     def resume(self, received: int) -> None:
         """Begin anew on a new connection.
@@ -178,9 +244,15 @@ class Outbox:
         return under_way < self._window_messages and (under_way == 0 or self._under_way_bytes < self._window_bytes)
 
     def _drop_oldest(self) -> None:
-        _, weight = self._kept.popleft()
+        parts, weight = self._kept.popleft()
         self.kept_bytes -= weight
+        if parts is not None:
+            self._in_memory -= weight
         self._first += 1
+
+    def _clear_shelf(self, first: int) -> None:
+        if self._shelf is not None and self._first > first:
+            self._shelf.forget(self._first - 1)
 
 
 class Verdict(enum.Enum):

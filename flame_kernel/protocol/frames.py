@@ -105,9 +105,9 @@ def unpack(frames: Sequence[Buffer], offset: int = 0) -> list[memoryview]:
         else:
             part = first[position : position + length]
             position += length
-            if part.nbytes != length:
-                raise ProtocolError("a message arrived that is cut short")
         parts.append(part)
+    if position > first.nbytes:
+        raise ProtocolError("a message arrived that is cut short")
     if apart != len(frames) or position != first.nbytes:
         raise ProtocolError("a message arrived with more bytes than announced")
     return parts

@@ -13,7 +13,6 @@ import enum
 import hmac
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
@@ -63,8 +62,7 @@ class Header(msgspec.Struct, frozen=True):
     subshell_id: str | None = None
 
 
-@dataclass(frozen=True)
-class Envelope:
+class Envelope(msgspec.Struct, frozen=True):
     """A Jupyter message without its signature.
 
     Attributes:
@@ -132,6 +130,11 @@ def write_json(value: Any) -> bytes:
 class Signer:
     """Makes and checks signatures with a connection file's key (``hmac-sha256``; an empty key means no signatures).
 
+    Args:
+        key: The key.
+        remember: How many of the latest signatures are remembered, so that a message that is played back to us is
+            refused, as ipykernel does; 0 where nobody can get in between.
+
     Example:
         >>> signer = Signer(b"secret")
         >>> envelope = Envelope((b"peer",), (b"{}", b"{}", b"{}", b"{}"))
@@ -139,8 +142,10 @@ class Signer:
         True
     """
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, remember: int = 0) -> None:
         self._mac = hmac.new(key, digestmod="sha256") if key else None
+        self._remember = remember if key else 0
+        self._seen: dict[bytes, None] = {}  # in the order of arrival
 
     def sign(self, parts: Sequence[Buffer]) -> bytes:
         """Return the signature of a message's first four parts, in hexadecimal."""
@@ -167,7 +172,16 @@ class Signer:
         signature, *parts = rest
         if not hmac.compare_digest(bytes(signature), self.sign(parts)):
             raise ProtocolError("a Jupyter message arrived with a wrong signature")
+        if self._remember:
+            self._require_new(bytes(signature))
         return Envelope(identities, tuple(parts))
+
+    def _require_new(self, signature: bytes) -> None:
+        if signature in self._seen:
+            raise ProtocolError("a Jupyter message arrived for the second time")
+        self._seen[signature] = None
+        if len(self._seen) > self._remember:
+            del self._seen[next(iter(self._seen))]
 
 
 def to_link(channel: Channel, envelope: Envelope) -> list[Buffer]:
@@ -184,18 +198,16 @@ def from_link(parts: Sequence[Buffer]) -> tuple[Channel, Envelope]:
     channel = _CHANNELS.get(bytes(parts[0])) if parts else None
     if channel is None:
         raise ProtocolError("a message for no channel of a kernel arrived")
-    identities, rest = _split(parts[1:])
+    identities, rest = _split(parts, 1)
     if len(rest) < _SIGNED_PARTS:
         raise ProtocolError("a Jupyter message arrived with parts missing")
     return channel, Envelope(identities, tuple(rest))
 
 
-def _split(frames: Sequence[Buffer]) -> tuple[tuple[bytes, ...], list[Buffer]]:
-    identities: list[bytes] = []
-    for position, frame in enumerate(frames):
-        if len(frame) == len(DELIMITER) and bytes(frame) == DELIMITER:
-            return tuple(identities), list(frames[position + 1 :])
-        identities.append(bytes(frame))
+def _split(frames: Sequence[Buffer], start: int = 0) -> tuple[tuple[bytes, ...], Sequence[Buffer]]:
+    for position in range(start, len(frames)):
+        if frames[position] == DELIMITER:  # a view compares with bytes as bytes do, without a copy
+            return tuple(map(bytes, frames[start:position])), frames[position + 1 :]
     raise ProtocolError("a Jupyter message arrived without its delimiter")
 
 

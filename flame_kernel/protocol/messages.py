@@ -15,7 +15,11 @@ from flame_kernel.errors import FlameError, ProtocolError, from_code
 
 TOPIC = b"flame"
 
+# The first part of a message of iopub that was said while nobody was attached; otherwise it looks like one.
+MISSED = b"missed"
+
 LANE_SESSION = "session"
+LANE_SERVER = "server"
 LANE_CALLS = "calls"
 LANE_ENROL = "enrol"
 
@@ -25,14 +29,18 @@ class Hello(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         versions: The protocol versions it speaks, best first.
-        lane: ``session`` (Jupyter traffic and requests about the session), ``calls`` or ``enrol``.
+        lane: ``session`` (Jupyter traffic and requests about the session), ``server`` (requests about any session,
+            without being attached to one), ``calls`` or ``enrol``.
         attachment: The name it chose for its conversation with the session, 32 hex digits; the same after each cut.
+            The first 16 name the client: a new conversation of a client that began one before ends that one. On a calls
+            lane that of the client's conversation on the session lane, if it has one.
         session: The session's name; empty for a private one, which ends with the attachment.
         kernel: The kernelspec for a session that has to be started; empty for the server's default.
         client: What to call the client in listings, such as ``ada@laptop``.
         resumed: Whether the conversation began on an earlier connection, so that the server must still know it.
         folder: Where the client works. A server on the same machine starts a session there; others pay it no heed.
         key: For ``enrol``: the client's own public key, as text.
+        existing: Whether the session has to be there already.
     """
 
     versions: tuple[int, ...]
@@ -44,6 +52,7 @@ class Hello(msgspec.Struct, frozen=True, omit_defaults=True):
     resumed: bool = False
     folder: str = ""
     key: str = ""
+    existing: bool = False
 
 
 class Welcome(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -59,6 +68,7 @@ class Welcome(msgspec.Struct, frozen=True, omit_defaults=True):
         calls: Whether the session answers calls (it runs Python and the worker is loaded).
         pid: The kernel's process id on the host, 0 when unknown.
         state: Where the session stands, as in ``session``.
+        unseen: How many outputs of the session nobody has seen.
     """
 
     version: int
@@ -70,6 +80,7 @@ class Welcome(msgspec.Struct, frozen=True, omit_defaults=True):
     calls: bool = False
     pid: int = 0
     state: str = ""
+    unseen: int = 0
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -93,28 +104,71 @@ class Refusal(msgspec.Struct, frozen=True):
         return cls(error.code, str(error))
 
 
-class Interrupt(msgspec.Struct, frozen=True, tag="interrupt"):
-    """Interrupt what the session's main thread is doing (SIGINT, or the kernel's own way)."""
+class Interrupt(msgspec.Struct, frozen=True, tag="interrupt", omit_defaults=True):
+    """Interrupt what a session's main thread is doing (SIGINT, or the kernel's own way).
+
+    Attributes:
+        id: The client's number for the request, above 0.
+        session: Which session; empty for the one this lane is attached to. Likewise in the requests below.
+    """
 
     id: int
+    session: str = ""
 
 
-class Restart(msgspec.Struct, frozen=True, tag="restart"):
-    """End the session's kernel process and start a new one in its place."""
-
-    id: int
-
-
-class Close(msgspec.Struct, frozen=True, tag="close"):
-    """End the session and its kernel process."""
+class Restart(msgspec.Struct, frozen=True, tag="restart", omit_defaults=True):
+    """End a session's kernel process and start a new one in its place."""
 
     id: int
+    session: str = ""
 
 
-class ListSessions(msgspec.Struct, frozen=True, tag="sessions"):
-    """List the sessions that belong to this key."""
+class Close(msgspec.Struct, frozen=True, tag="close", omit_defaults=True):
+    """End a session and its kernel process."""
 
     id: int
+    session: str = ""
+
+
+class Rename(msgspec.Struct, frozen=True, tag="rename", omit_defaults=True):
+    """Give a session another name; a private one is kept from then on.
+
+    Attributes:
+        name: The new name.
+    """
+
+    id: int
+    name: str
+    session: str = ""
+
+
+class Detach(msgspec.Struct, frozen=True, tag="detach", omit_defaults=True):
+    """Let a session go on without clients: a private one is kept, and on the server's lane all of its clients leave."""
+
+    id: int
+    session: str = ""
+
+
+class AskMissed(msgspec.Struct, frozen=True, tag="missed", omit_defaults=True):
+    """Hand over what nobody has seen of the session, and what it waits to be told.
+
+    Attributes:
+        keep: Whether it stays there for the next client all the same.
+    """
+
+    id: int
+    keep: bool = False
+
+
+class ListSessions(msgspec.Struct, frozen=True, tag="sessions", omit_defaults=True):
+    """List the sessions that belong to this key.
+
+    Attributes:
+        memory: Whether to find out how much memory they use.
+    """
+
+    id: int
+    memory: bool = False
 
 
 class ListKernels(msgspec.Struct, frozen=True, tag="kernels"):
@@ -123,10 +177,10 @@ class ListKernels(msgspec.Struct, frozen=True, tag="kernels"):
     id: int
 
 
-Request = Interrupt | Restart | Close | ListSessions | ListKernels
+Request = Interrupt | Restart | Close | Rename | Detach | AskMissed | ListSessions | ListKernels
 
 
-class SessionInfo(msgspec.Struct, frozen=True):
+class SessionInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     """A session, as a listing shows it.
 
     Attributes:
@@ -136,6 +190,15 @@ class SessionInfo(msgspec.Struct, frozen=True):
         pid: Its process id, 0 when unknown.
         started: When it was started, in seconds since the epoch.
         clients: How many clients are attached now.
+        host: The host it runs on.
+        names: What those clients are called.
+        private: Whether it ends with its client.
+        activity: What its main thread does: ``busy``, ``idle``, ``waiting for input``; empty when that isn't known.
+        unseen: How many outputs nobody has seen.
+        memory: What its process and those that it has started use, in bytes; ``None`` when it was not asked for, or
+            can't be found out.
+        ends_in: After how many seconds it is ended unless a client comes back; ``None`` for never.
+        cause: How it died, if it did.
     """
 
     name: str
@@ -144,6 +207,14 @@ class SessionInfo(msgspec.Struct, frozen=True):
     pid: int
     started: float
     clients: int
+    host: str = ""
+    names: tuple[str, ...] = ()
+    private: bool = False
+    activity: str = ""
+    unseen: int = 0
+    memory: int | None = None
+    ends_in: float | None = None
+    cause: str = ""
 
 
 class KernelInfo(msgspec.Struct, frozen=True):
@@ -160,12 +231,24 @@ class KernelInfo(msgspec.Struct, frozen=True):
     language: str
 
 
-class Done(msgspec.Struct, frozen=True, tag="done"):
-    """A request was carried out."""
+class Done(msgspec.Struct, frozen=True, tag="done", omit_defaults=True):
+    """A request was carried out.
+
+    Attributes:
+        id: Which.
+        sessions: The sessions that were asked for.
+        kernels: The kernelspecs that were asked for.
+        running: After what was missed: the ids of the cells that still run.
+        dropped_outputs: How many outputs that were missed had to make room.
+        dropped_lines: How many lines of text had to make room.
+    """
 
     id: int
     sessions: tuple[SessionInfo, ...] = ()
     kernels: tuple[KernelInfo, ...] = ()
+    running: tuple[str, ...] = ()
+    dropped_outputs: int = 0
+    dropped_lines: int = 0
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
@@ -199,7 +282,31 @@ class Ended(msgspec.Struct, frozen=True, tag="ended"):
     """The session was closed on purpose."""
 
 
-Answer = Done | Failed | Died | Restarted | Ended
+class Renamed(msgspec.Struct, frozen=True, tag="renamed"):
+    """The session has another name.
+
+    Attributes:
+        name: Its name from now on.
+    """
+
+    name: str
+
+
+class Detached(msgspec.Struct, frozen=True, tag="detached"):
+    """The session goes on without this client: another one sent all of its clients away."""
+
+
+class Resumed(msgspec.Struct, frozen=True, tag="resumed"):
+    """The server was started again: what the session said while there was none could not be kept.
+
+    Attributes:
+        since: When it was back, by the clock of its host.
+    """
+
+    since: str
+
+
+Answer = Done | Failed | Died | Restarted | Ended | Renamed | Detached | Resumed
 
 M = TypeVar("M")
 
@@ -234,7 +341,7 @@ def decode(data: bytes | memoryview, kind: type[M]) -> M:
 
     Example:
         >>> decode(b'{"type":"interrupt","id":3}', Request)
-        Interrupt(id=3)
+        Interrupt(id=3, session='')
     """
     try:
         return msgspec.json.decode(data, type=kind)

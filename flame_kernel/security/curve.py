@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import zmq
-from zmq.auth.asyncio import AsyncioAuthenticator
 
-from flame_kernel.security.admission import Admission
 from flame_kernel.security.keys import KeyPair
+
+if TYPE_CHECKING:  # a server's, and slow to load: a client can do without
+    from zmq.auth.asyncio import AsyncioAuthenticator
+
+    from flame_kernel.security.admission import Admission
 
 DOMAIN = "flame"
 
@@ -63,6 +66,8 @@ def zap(context: zmq.Context[Any], admission: Admission, domain: str = DOMAIN) -
     Example:
         ``authenticator = zap(context, admission); authenticator.start()``
     """
+    from zmq.auth.asyncio import AsyncioAuthenticator
+
     authenticator = AsyncioAuthenticator(context)
     authenticator.configure_curve_callback(domain, admission)
     return authenticator

@@ -5,13 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import platformdirs
 
 from flame_kernel.security.permissions import explained, require_owner, require_private
 
@@ -60,6 +57,8 @@ class Folders:
         if home:
             root = Path(os.path.abspath(os.path.expanduser(home)))
             return cls(root / "config", root / "state", _short(root / "run"))
+        import platformdirs  # here, because a kernel's start waits for what is imported
+
         return cls(
             platformdirs.user_config_path(_APP, appauthor=False),
             platformdirs.user_state_path(_APP, appauthor=False),
@@ -94,6 +93,8 @@ def private(folder: Path) -> Path:
 
 
 def _platform_runtime() -> Path:
+    import platformdirs
+
     # Without a usable XDG_RUNTIME_DIR (cron, containers, su), platformdirs falls back to /run/user/UID or a temporary
     # folder, and warns. The fallback is as good: `private` checks whichever it is.
     with explained(Path("the runtime folder"), "use"), warnings.catch_warnings():
@@ -108,6 +109,8 @@ def _short(runtime: Path) -> Path:
     if sys.platform != "win32":
         owner = str(os.getuid())
     name = f"flame-{owner}-{hashlib.blake2b(os.fsencode(runtime), digest_size=6).hexdigest()}"
+    import tempfile
+
     short = Path(tempfile.gettempdir()) / name
     # macOS and clusters have long TMPDIRs; the short place must be short there too.
     if os.name == "posix" and len(os.fsencode(short)) > _RUNTIME_BYTES:

@@ -1,19 +1,17 @@
-"""From a process that was just started to a session that is ready: its channels are live and the worker is loaded."""
+"""From a process that was just started to a kernel that is ready: its channels are live and the worker is loaded."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from pathlib import Path
 
 from flame_kernel.errors import KernelStartFailed
-from flame_kernel.protocol.jupyter import Channel, Envelope, compose
 from flame_kernel.server import bootstrap
-from flame_kernel.transport.channels import KernelChannels
+from flame_kernel.server.questions import Questions
 
 # A kernel that subscribes us too late does not tell on iopub what it did for a request; then it's asked again.
 _ASK_AGAIN_S = 0.5
-
-_US = "flame-server"
 
 
 @dataclass(frozen=True)
@@ -29,66 +27,62 @@ class KernelFacts:
     calls: bool
 
 
-class Boot:
-    """Brings one kernel process up. Until it's done, everything the kernel says goes here.
+async def run(questions: Questions, worker_address: str, record: Path, leavings: str) -> KernelFacts:
+    """Wait until a kernel answers on all channels, then load the worker if it's Python.
 
     Args:
-        channels: The kernel's channels.
+        questions: Asks the kernel.
         worker_address: Where its worker shall wait for calls.
+        record: The file without which the process ends with this one.
+        leavings: The files to remove with it, as a pattern.
+
+    Returns:
+        What is known of it.
+
+    Raises:
+        KernelStartFailed: The worker could not be loaded.
     """
+    language = await _greet(questions)
+    if language != "python":
+        return KernelFacts(language, calls=False)
+    await _silently(questions, bootstrap.load(worker_address, record, leavings))
+    return KernelFacts(language, calls=True)
 
-    def __init__(self, channels: KernelChannels, worker_address: str) -> None:
-        self._channels = channels
-        self._worker_address = worker_address
-        self._arrived: asyncio.Queue[tuple[Channel, Envelope]] = asyncio.Queue()
 
-    def on_message(self, channel: Channel, envelope: Envelope) -> None:
-        """Take what the kernel says."""
-        self._arrived.put_nowait((channel, envelope))
+async def move(questions: Questions, folder: Path) -> None:
+    """Let a Python kernel work in another folder from now on.
 
-    async def run(self) -> KernelFacts:
-        """Wait until the kernel answers on all channels, then load the worker if it's Python.
+    Args:
+        questions: Asks the kernel.
+        folder: The folder.
 
-        Returns:
-            What is known of it.
+    Raises:
+        KernelStartFailed: It could not be done.
+    """
+    await _silently(questions, bootstrap.move(folder))
 
-        Raises:
-            KernelStartFailed: The worker could not be loaded.
-        """
-        language = await self._greet()
-        if language != "python":
-            return KernelFacts(language, calls=False)
-        code = bootstrap.code(self._worker_address)
-        content = {"code": code, "silent": True, "store_history": False, "user_expressions": {}, "allow_stdin": False}
-        reply = (await self._ask("execute_request", content)).content()
-        if reply.get("status") != "ok":
-            raise KernelStartFailed(
-                f"the Flame worker could not be loaded: {reply.get('ename')}: {reply.get('evalue')}"
-            )
-        return KernelFacts(language, calls=True)
 
-    async def _greet(self) -> str:
-        while True:
-            try:
-                reply = await asyncio.wait_for(self._ask("kernel_info_request", {}), _ASK_AGAIN_S)
-            except TimeoutError:
-                continue
-            return str(reply.content().get("language_info", {}).get("name", ""))
+def silent(code: str, expressions: dict[str, str] | None = None) -> dict[str, object]:
+    """Return the content of a request that runs code and leaves no trace.
 
-    async def _ask(self, msg_type: str, content: dict[str, object]) -> Envelope:
-        """Return the reply, once both it and the kernel's idle status have come."""
-        request = compose(msg_type, content, session=_US)
-        asked = request.header().msg_id
-        self._channels.send(Channel.SHELL, request)
-        reply: Envelope | None = None
-        idle = False
-        while reply is None or not idle:
-            channel, envelope = await self._arrived.get()
-            parent = envelope.parent()
-            if parent is None or parent.msg_id != asked:
-                continue
-            if channel is Channel.SHELL:
-                reply = envelope
-            elif channel is Channel.IOPUB and envelope.header().msg_type == "status":
-                idle = envelope.content().get("execution_state") == "idle"
-        return reply
+    Args:
+        code: What to run.
+        expressions: What to evaluate afterwards, by the names that the reply gives the values.
+    """
+    options = {"silent": True, "store_history": False, "allow_stdin": False}
+    return {"code": code, "user_expressions": expressions or {}, **options}
+
+
+async def _greet(questions: Questions) -> str:
+    while True:
+        try:
+            reply = await asyncio.wait_for(questions.ask("kernel_info_request", {}), _ASK_AGAIN_S)
+        except TimeoutError:
+            continue
+        return str(reply.content().get("language_info", {}).get("name", ""))
+
+
+async def _silently(questions: Questions, code: str) -> None:
+    reply = (await questions.ask("execute_request", silent(code))).content()
+    if reply.get("status") != "ok":
+        raise KernelStartFailed(f"the Flame worker could not be loaded: {reply.get('ename')}: {reply.get('evalue')}")

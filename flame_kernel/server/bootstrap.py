@@ -7,6 +7,9 @@ environment gets nothing but ``flame_kernel`` itself, and cloudpickle where the 
 from __future__ import annotations
 
 import importlib.util
+import os
+import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 _CODE = """
@@ -24,16 +27,26 @@ try:
 except ImportError:
     if {cloudpickle!r}:
         load("cloudpickle", {cloudpickle!r})
+from flame_kernel.worker.leash import tie
 from flame_kernel.worker.main import start
+tie({server!r}, {host!r}, {record!r}, {leavings!r})
 start({address!r})
 """
 
+_MOVE = """
+import os
+os.chdir({folder!r})
+os.environ["PWD"] = {folder!r}
+"""
 
-def code(address: str) -> str:
+
+def load(address: str, record: Path, leavings: str = "") -> str:
     """Return the code that a Python kernel runs to load the worker.
 
     Args:
         address: Where the worker shall wait for calls, ``ipc://path``.
+        record: If this process ends and the file isn't there, the kernel ends too.
+        leavings: The files to remove with it, as a pattern.
 
     Returns:
         One statement that leaves no name behind in the user's namespace.
@@ -41,4 +54,23 @@ def code(address: str) -> str:
     package = str(Path(__file__).resolve().parent.parent)
     spec = importlib.util.find_spec("cloudpickle")
     cloudpickle = str(Path(spec.origin).parent) if spec is not None and spec.origin is not None else ""
-    return f"exec({_CODE.format(package=package, cloudpickle=cloudpickle, address=address)!r}, {{}})"
+    code = _CODE.format(
+        package=package,
+        cloudpickle=cloudpickle,
+        address=address,
+        server=os.getpid(),
+        host=socket.gethostname(),
+        record=str(record),
+        leavings=leavings,
+    )
+    return f"exec({code!r}, {{}})"
+
+
+def endings(msg_ids: Sequence[str]) -> str:
+    """Return the expression that tells how cells ended, as in :class:`~flame_kernel.worker.endings.Endings`."""
+    return f"__import__('IPython').get_ipython().flame_endings.report({list(msg_ids)!r})"
+
+
+def move(folder: Path) -> str:
+    """Return the code that makes a Python kernel work in another folder."""
+    return f"exec({_MOVE.format(folder=str(folder))!r}, {{}})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,19 +24,29 @@ class Limits:
 
     Attributes:
         sessions: Sessions at a time.
-        journal_bytes: What is kept for one client that is away, in bytes; beyond it the oldest messages go, and it's
-            told so.
+        journal_bytes: What is kept for one client that is away, in bytes, most of it on disk; beyond it the oldest
+            messages go, and it's told so.
+        missed_bytes: What is kept of a session's outputs while no client is attached, in bytes; beyond it the oldest
+            go, and the next client is told how many.
+        session_bytes: What a session's processes may use of the memory together, in bytes; one that uses more is ended.
+            0 for no limit.
+        warm: Kernels that are kept up before anybody asks for them, so that a session begins at once; 0 for none.
         start_s: How long a kernel may take to come up, in seconds.
         silence_s: After how long without a sign of life a connection counts as gone, in seconds.
         lease_s: How long a private session waits for its client to come back, in seconds.
+        named_lease_s: How long a named session without clients goes on, in seconds; infinity for ever.
         away_s: How long messages are kept for a client of a named session that does not come back, in seconds.
     """
 
     sessions: int = 64
-    journal_bytes: int = 256 * 1024 * 1024
+    journal_bytes: int = 1024 * 1024 * 1024
+    missed_bytes: int = 32 * 1024 * 1024
+    session_bytes: int = 0
+    warm: int = 1
     start_s: float = 60.0
     silence_s: float = 20.0
     lease_s: float = 60.0
+    named_lease_s: float = math.inf
     away_s: float = 7 * 24 * 3600.0
 
 
@@ -126,7 +137,7 @@ def _with_fields(config: ServerConfig, fields: dict[str, Any], path: Path) -> Se
         default = vars(config.limits).get(name)
         if default is None:
             raise ConfigurationError(f"{path}: limits.{name} is unknown; known are {', '.join(vars(config.limits))}")
-        if type(value) not in (int, float) or not value > 0:
+        if type(value) not in (int, float) or not (value > 0 or (name == "warm" and value == 0)):
             raise ConfigurationError(f"{path}: limits.{name} must be a number above 0, not {value!r}")
         if isinstance(default, int) and not isinstance(value, int):
             raise ConfigurationError(f"{path}: limits.{name} must be a whole number, not {value!r}")

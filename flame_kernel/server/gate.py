@@ -13,7 +13,6 @@ from flame_kernel.buffers import Buffer
 from flame_kernel.errors import (
     CallsUnavailable,
     FlameError,
-    LinkLost,
     ProtocolError,
     SessionDied,
     UnknownSession,
@@ -25,10 +24,11 @@ from flame_kernel.protocol.packets import Kind, Packet
 from flame_kernel.protocol.session import SessionState
 from flame_kernel.server.attachment import Attachment
 from flame_kernel.server.doorkeeper import Doorkeeper
+from flame_kernel.server.lobby import Lobby
 from flame_kernel.server.peers import Peer
 from flame_kernel.server.registry import Registry
 from flame_kernel.server.relay import Relay
-from flame_kernel.server.requests import Requests
+from flame_kernel.server.requests import Asker, Requests
 from flame_kernel.server.session import Session
 from flame_kernel.transport.interface import Listener
 
@@ -44,7 +44,6 @@ class Gate:
         requests: Carries out what clients ask about sessions.
         context: The ZeroMQ context, for relays.
         host: What to call this host.
-        journal_bytes: How much is kept for a client that is away, in bytes.
         clock: The event loop's time, in seconds.
     """
 
@@ -55,7 +54,6 @@ class Gate:
         requests: Requests,
         context: zmq.Context[zmq.Socket[bytes]],
         host: str,
-        journal_bytes: int,
         clock: Callable[[], float],
     ) -> None:
         self._doorkeeper = doorkeeper
@@ -63,8 +61,8 @@ class Gate:
         self._requests = requests
         self._context = context
         self._host = host
-        self._journal_bytes = journal_bytes
         self._clock = clock
+        self._lobby = Lobby(host, clock)
         self._peers: dict[bytes, Peer] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.listener: Listener | None = None
@@ -102,9 +100,9 @@ class Gate:
             self._forget(name, peer)
 
     def close(self) -> None:
-        """Tell every connection that the server ends."""
+        """Let go of every connection; clients dial again until a server is back."""
         for name, peer in list(self._peers.items()):
-            self._refuse(name, peer, LinkLost(f"the server on {self._host} was stopped"))
+            self._forget(name, peer)
         for task in self._tasks:
             task.cancel()
 
@@ -125,21 +123,25 @@ class Gate:
         elif packet.kind is Kind.BYE:
             peer.machine.fire(PeerEvent.BYE)
             session, attachment = peer.session, peer.attachment
+            if attachment is not None:
+                attachment.take(packet)  # it says how far the client has received
             self._forget(name, peer)
             if session is not None and attachment is not None:
                 self._spawn(self._say_goodbye(session, attachment))
-        elif peer.attachment is not None and peer.session is not None:
+            elif attachment is not None:
+                self._lobby.leave(peer.caller.owner, attachment)
+        elif peer.attachment is not None:
             parts = peer.attachment.take(packet)
             if parts is not None:
-                self._spawn_request(peer.session, peer.attachment, parts)
+                self._spawn_request(peer, peer.attachment, parts)
         elif peer.machine.state is PeerState.STARTING:
             if packet.kind is Kind.PING:
                 peer.send(packets.encode(Kind.PONG))
         else:
             peer.send(packets.encode(Kind.RESET))
 
-    def _spawn_request(self, session: Session, attachment: Attachment, parts: Sequence[Buffer]) -> None:
-        work = self._requests.take(session, attachment, parts)
+    def _spawn_request(self, peer: Peer, attachment: Attachment, parts: Sequence[Buffer]) -> None:
+        work = self._requests.take(Asker(peer.caller.owner, attachment, peer.session), parts)
         if work is not None:
             self._spawn(work)
 
@@ -161,6 +163,8 @@ class Gate:
             self._doorkeeper.require_key(peer.caller)
             if hello.lane == messages.LANE_SESSION:
                 await self._attach(peer, hello, received)
+            elif hello.lane == messages.LANE_SERVER:
+                self._admit(peer, hello, received)
             elif hello.lane == messages.LANE_CALLS:
                 await self._relay(name, peer, hello)
             else:
@@ -173,33 +177,46 @@ class Gate:
 
     async def _attach(self, peer: Peer, hello: messages.Hello, received: int) -> None:
         owner = peer.caller.owner
-        if not (hello.attachment.isascii() and hello.attachment.isalnum()):
-            raise ProtocolError("a greeting arrived without a name for its conversation")
+        _require_name(hello)
         if hello.resumed:
-            session = self._registry.find(owner, hello.session)
+            session = self._registry.find_by_conversation(owner, hello.attachment)
             created = False
-            if session is None or hello.attachment not in session.attachments:
+            if session is None:
                 raise UnknownSession(
                     f"{self._host} no longer knows session {hello.session!r}: it was ended, or the server was restarted"
                 )
         else:
             session, created = await self._registry.obtain(owner, hello)
         if peer.machine.state is not PeerState.STARTING:  # it left while the session was being started
-            if session.private and not session.attachments:
+            # Nobody else has seen it, and the one it was started for does not come back.
+            if (session.private or created) and not session.attachments:
                 await session.close()
             return
+        if session.state is SessionState.ENDED:
+            raise UnknownSession(f"session {hello.session!r} on {self._host} was ended meanwhile; connect again")
         attachment = session.attachments.get(hello.attachment)
         if attachment is None:
-            attachment = Attachment(hello.attachment, hello.client or peer.caller.name, self._journal_bytes)
-            session.attachments[hello.attachment] = attachment
+            attachment = session.attach(hello.attachment, hello.client or peer.caller.name)
         peer.machine.fire(PeerEvent.ATTACH)
         peer.session, peer.attachment = session, attachment
+        session.unseen.came_back(attachment)
         attachment.connect(peer.send, received, self._welcome(session, created))
 
+    def _admit(self, peer: Peer, hello: messages.Hello, received: int) -> None:
+        """Let a client in that asks about sessions without being attached to one."""
+        _require_name(hello)
+        attachment = self._lobby.enter(peer.caller.owner, hello, hello.client or peer.caller.name)
+        peer.machine.fire(PeerEvent.ATTACH)
+        peer.session, peer.attachment = None, attachment
+        attachment.connect(peer.send, received, messages.Welcome(packets.VERSION, self._host))
+
     async def _relay(self, name: bytes, peer: Peer, hello: messages.Hello) -> None:
-        session = self._registry.find(peer.caller.owner, hello.session)
+        owner = peer.caller.owner
+        # Where a lane says which client of the session it belongs to: the session may have another name by now.
+        session = self._registry.find_by_conversation(owner, hello.attachment)
+        session = session or self._registry.find(owner, hello.session)
         if session is None:
-            raise UnknownSession(f"{self._host} has no session {hello.session!r} that belongs to this key")
+            raise self._registry.unknown(owner, hello.session)
         if session.state is SessionState.DEAD:
             raise SessionDied(f"session {session.key.name!r} on {self._host} is dead; restart it to go on")
         if not session.facts.calls:
@@ -236,10 +253,11 @@ class Gate:
             calls=session.facts.calls,
             pid=session.process.pid,
             state=session.state.value,
+            unseen=session.unseen.count,
         )
 
     async def _say_goodbye(self, session: Session, attachment: Attachment) -> None:
-        session.attachments.pop(attachment.name, None)
+        session.detach(attachment.name)
         if session.private and not session.attachments:
             await session.close()
 
@@ -262,3 +280,8 @@ class Gate:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _require_name(hello: messages.Hello) -> None:
+    if not (hello.attachment.isascii() and hello.attachment.isalnum()):
+        raise ProtocolError("a greeting arrived without a name for its conversation")

@@ -1,15 +1,21 @@
-"""Connections that fell silent, private sessions left alone, and messages kept for clients that never come back."""
+"""Connections that fell silent, sessions left alone or grown too large, messages for clients that never come back."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
+from flame_kernel.protocol.session import SessionState
+from flame_kernel.server import memory
 from flame_kernel.server.config import Limits
 from flame_kernel.server.gate import Gate
 from flame_kernel.server.registry import Registry
-from flame_kernel.server.session import SessionKey
+from flame_kernel.server.session import Session
+
+log = logging.getLogger(__name__)
 
 # How often silence is looked for, in seconds; nothing else in an idle server wakes up.
 _EVERY_S = 5.0
@@ -30,8 +36,8 @@ class Leases:
         self._gates = gates
         self._limits = limits
         self._clock = clock
-        self._lonely_since: dict[SessionKey, float] = {}
-        self._away_since: dict[tuple[SessionKey, str], float] = {}
+        self._lonely_since: dict[Session, float] = {}
+        self._away_since: dict[tuple[Session, str], float] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> None:
@@ -51,25 +57,52 @@ class Leases:
             for gate in self._gates:
                 gate.expire(self._limits.silence_s)
             await self._end_lonely()
+            await self._end_too_large()
             self._drop_away()
+
+    def ends_in(self, session: Session) -> float | None:
+        """Return after how many seconds a session is ended unless a client comes back, ``None`` for never."""
+        since = self._lonely_since.get(session, self._clock())
+        lease = self._lease(session)
+        if lease == math.inf or not session.lonely:
+            return None
+        return max(0.0, since + lease - self._clock())
+
+    def _lease(self, session: Session) -> float:
+        return self._limits.lease_s if session.private else self._limits.named_lease_s
 
     async def _end_lonely(self) -> None:
         now = self._clock()
-        lonely = {session.key: session for session in self._registry.lonely()}
-        self._lonely_since = {key: self._lonely_since.get(key, now) for key in lonely}
-        for key, since in list(self._lonely_since.items()):
-            if now - since >= self._limits.lease_s:
-                await lonely[key].close()
+        lonely = [session for session in self._registry.all() if session.lonely]
+        self._lonely_since = {session: self._lonely_since.get(session, now) for session in lonely}
+        for session, since in list(self._lonely_since.items()):
+            if now - since >= self._lease(session):
+                log.info("session %s was without a client for too long", session.key.name)
+                await session.close()
+
+    async def _end_too_large(self) -> None:
+        limit = self._limits.session_bytes
+        sessions = [session for session in self._registry.all() if session.state is SessionState.READY]
+        if not limit or not sessions:
+            return
+        pids = [session.process.pid for session in sessions]
+        used = await asyncio.to_thread(lambda: list(map(memory.of_tree, pids)))
+        for session, pid, size in zip(sessions, pids, used, strict=True):
+            if size is not None and size > limit and session.process.pid == pid:
+                session.kill(
+                    f"it was ended because its processes used {size / 2**20:,.0f} MiB of memory, more than this "
+                    f"server's limit of {limit / 2**20:,.0f} MiB (limits.session_bytes)"
+                )
 
     def _drop_away(self) -> None:
         now = self._clock()
         away = {
-            (session.key, name): session
+            (session, name): attachment
             for session in self._registry.all()
             for name, attachment in session.attachments.items()
             if not attachment.connected
         }
         self._away_since = {key: self._away_since.get(key, now) for key in away}
-        for key, since in self._away_since.items():
+        for (session, name), since in self._away_since.items():
             if now - since >= self._limits.away_s:
-                del away[key].attachments[key[1]]
+                session.detach(name)

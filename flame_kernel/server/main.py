@@ -24,6 +24,9 @@ from flame_kernel.server.config import ServerConfig
 from flame_kernel.server.doorkeeper import Doorkeeper
 from flame_kernel.server.gate import Gate
 from flame_kernel.server.lease import Leases
+from flame_kernel.server.ledger import Ledger
+from flame_kernel.server.listing import Lister
+from flame_kernel.server.readiness import READY, STOPPING, notify
 from flame_kernel.server.registry import Registry
 from flame_kernel.server.requests import Requests
 from flame_kernel.transport.listener import ZmqListener, server_socket
@@ -104,30 +107,35 @@ async def serve(
         if config.until_idle:
             loop.call_later(_IDLE_S, stop_if_idle)
 
-    registry = Registry(config, context, environ, on_idle)
-    requests = Requests(registry)
-    doorkeeper = Doorkeeper(admission, authorized, invites, host, time.time)
+    ledger = Ledger(config)
+    registry = Registry(config, ledger, context, environ, on_idle)
     gates: list[Gate] = []
+    leases = Leases(registry, gates, config.limits, loop.time)
+    requests = Requests(registry, Lister(host, leases.ends_in))
+    doorkeeper = Doorkeeper(admission, authorized, invites, host, time.time)
     listeners: list[ZmqListener] = []
     try:
         bound, port = _bind(context, config, keys)
         for zmq_socket in bound:
-            gate = Gate(doorkeeper, registry, requests, context, host, config.limits.journal_bytes, loop.time)
+            gate = Gate(doorkeeper, registry, requests, context, host, loop.time)
             gate.listener = ZmqListener(zmq_socket, gate)
             gates.append(gate)
             listeners.append(gate.listener)
-        leases = Leases(registry, gates, config.limits, loop.time)
+        await registry.adopt()
         on_ready(Listening(config.host, port, config.socket, keys))
+        notify(environ, READY)
         if config.until_idle:
             loop.call_later(_UNUSED_S, stop_if_idle)
         async with leases:
             await stop.wait()
+        notify(environ, STOPPING)
     finally:
-        await registry.close()
         for gate in gates:
             gate.close()
         for listener in listeners:
             listener.close()
+        await registry.close()
+        ledger.close()
         authenticator.stop()
         if config.socket is not None and listeners:  # else it's another server's
             config.socket.unlink(missing_ok=True)

@@ -3,30 +3,62 @@
 from __future__ import annotations
 
 import asyncio
+import glob
 import os
 import signal
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
+import msgspec
 import psutil
-from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+from jupyter_client.connect import KernelConnectionInfo
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.provisioning.factory import KernelProvisionerFactory
 
 from flame_kernel.errors import KernelStartFailed, UnknownKernel
+from flame_kernel.server.adopted import AdoptedProcess
 from flame_kernel.transport.channels import ConnectionInfo
 
 # What tells a program that it runs below another Jupyter or Flame; a session starts afresh. JPY_PARENT_PID above all:
 # a kernel that has it ends with its launcher.
-_NOT_INHERITED = ("JPY_PARENT_PID", "JPY_SESSION_NAME", "FLAME_HOST", "FLAME_SESSION", "FLAME_KERNEL", "FLAME_ENABLED")
+_NOT_INHERITED = (
+    "JPY_PARENT_PID",
+    "JPY_SESSION_NAME",
+    "FLAME_HOST",
+    "FLAME_SESSION",
+    "FLAME_KERNEL",
+    "FLAME_ENABLED",
+    "NOTIFY_SOCKET",
+)
+
+# How long the system may take to end a process that was killed, in seconds.
+_KILLED_S = 2.0
 
 
 def kernelspecs() -> dict[str, tuple[str, str]]:
     """Return the host's kernelspecs: name to display name and language."""
     found = KernelSpecManager().get_all_specs()
     return {name: (info["spec"]["display_name"], info["spec"]["language"]) for name, info in found.items()}
+
+
+class Left(msgspec.Struct, frozen=True):
+    """What a server leaves of a kernel process to the next one.
+
+    Attributes:
+        pid: Its process id, 0 when it runs elsewhere or not at all.
+        born: When the system started it, in seconds since the epoch; tells it from another of the same number.
+        provisioner: What jupyter_client's provisioner needs to find it again.
+        connection: The fields of its connection file.
+    """
+
+    pid: int
+    born: float
+    provisioner: dict[str, Any]
+    connection: dict[str, Any]
 
 
 class KernelProcess:
@@ -37,30 +69,37 @@ class KernelProcess:
         folder: Where connection file and sockets go; only the user can enter it.
         environ: The environment it starts from.
         cwd: The folder it works in.
+        kernel_id: What an earlier server knew it by; a new id unless given.
 
     Raises:
         UnknownKernel: The host has no such kernelspec.
     """
 
-    def __init__(self, kernel: str, folder: Path, environ: Mapping[str, str], cwd: Path) -> None:
+    def __init__(
+        self, kernel: str, folder: Path, environ: Mapping[str, str], cwd: Path, kernel_id: str | None = None
+    ) -> None:
         self.kernel = kernel
+        self.kernel_id = kernel_id or uuid.uuid4().hex[:12]
+        self.cwd = cwd
         self._environ = {name: value for name, value in environ.items() if name not in _NOT_INHERITED}
-        self._cwd = str(cwd)
-        short = uuid.uuid4().hex[:12]
-        self.log = folder / f"{short}.log"
-        self.worker_address = f"ipc://{folder / f'{short}-w'}"
+        self.files = f"{glob.escape(str(folder / self.kernel_id))}*"  # all that it leaves in the folder
+        self.log = folder / f"{self.kernel_id}.log"
+        self.worker_address = f"ipc://{folder / f'{self.kernel_id}-w'}"
         self._manager = AsyncKernelManager(
             kernel_name=kernel,
-            kernel_id=short,
+            kernel_id=self.kernel_id,
             transport="ipc",
-            ip=str(folder / short),
-            connection_file=str(folder / f"{short}.json"),
+            ip=str(folder / self.kernel_id),
+            connection_file=str(folder / f"{self.kernel_id}.json"),
         )
         try:
             self.language: str = self._manager.kernel_spec.language if self._manager.kernel_spec else ""
         except NoSuchKernel:
             known = ", ".join(sorted(kernelspecs())) or "none at all"
             raise UnknownKernel(f"there is no kernel named {kernel!r} on this host; there are: {known}") from None
+        if _takes_unsigned(self._manager.kernel_spec):
+            # The folder keeps everybody else out, and a signature passes over the whole of a large picture, twice.
+            self._manager.session.key = b""
 
     async def start(self) -> ConnectionInfo:
         """Start the process.
@@ -71,14 +110,7 @@ class KernelProcess:
         Raises:
             KernelStartFailed: It could not be started at all.
         """
-        try:
-            with self._open_log() as log:
-                # "independent" keeps JPY_PARENT_PID away from it: the session outlives this server.
-                await self._manager.start_kernel(
-                    independent=True, env=self._environ, cwd=self._cwd, stdout=log, stderr=log
-                )
-        except Exception as error:  # provisioners raise what they like; each is a failed start
-            raise KernelStartFailed(f"kernel {self.kernel!r} could not be started: {error}") from error
+        await self._launch("started")
         return ConnectionInfo.of(self._manager.get_connection_info())
 
     async def restart(self) -> None:
@@ -87,11 +119,55 @@ class KernelProcess:
         Raises:
             KernelStartFailed: It could not be started.
         """
+        # Not by the manager: it can't end a process that it did not start, and looks for an end every 100 ms only.
+        provisioner = self._manager.provisioner
+        if provisioner is not None and provisioner.has_process:
+            await provisioner.kill(restart=True)
+            await self.ended()
+            await provisioner.cleanup(restart=True)
+        self._manager.cleanup_ipc_files()
+        await self._launch("restarted")
+
+    async def adopt(self, left: Left) -> ConnectionInfo:
+        """Go on with the process that an earlier server has started; it may have ended meanwhile.
+
+        Args:
+            left: What that server has left of it.
+
+        Returns:
+            How to reach its channels.
+        """
+        self._manager.load_connection_info(cast(KernelConnectionInfo, left.connection))
+        self._manager.write_connection_file()  # the end of the other server has removed it
+        factory = KernelProvisionerFactory.instance(parent=self._manager.parent)
+        provisioner: Any = factory.create_provisioner_instance(
+            self.kernel_id, self._manager.kernel_spec, parent=self._manager
+        )
+        await provisioner.load_provisioner_info(left.provisioner)
+        if left.pid:
+            with suppress(ProcessLookupError):
+                provisioner.process = AdoptedProcess(left.pid, left.born)
+        self._manager.provisioner = provisioner
+        return ConnectionInfo.of(self._manager.get_connection_info())
+
+    async def left(self) -> Left:
+        """Return what the next server needs to find the process again."""
+        provisioner = self._manager.provisioner
+        info = {} if provisioner is None else await provisioner.get_provisioner_info()
+        connection: dict[str, Any] = {**self._manager.get_connection_info()}
+        connection["key"] = connection["key"].decode("ascii")
+        return Left(self.pid, psutil.Process(self.pid).create_time() if self.pid else 0.0, info, connection)
+
+    async def _launch(self, verb: str) -> None:
+        environ = {**self._environ, "PWD": str(self.cwd)}
         try:
             with self._open_log() as log:
-                await self._manager.restart_kernel(now=True, stdout=log, stderr=log)
-        except Exception as error:  # as above
-            raise KernelStartFailed(f"kernel {self.kernel!r} could not be restarted: {error}") from error
+                # "independent" keeps JPY_PARENT_PID away from it: the session outlives this server.
+                await self._manager.start_kernel(
+                    independent=True, env=environ, cwd=str(self.cwd), stdout=log, stderr=log
+                )
+        except Exception as error:  # provisioners raise what they like; each is a failed start
+            raise KernelStartFailed(f"kernel {self.kernel!r} could not be {verb}: {error}") from error
 
     async def interrupt(self) -> None:
         """Send the kernel's process group SIGINT, or the kernel its interrupt message, as its kernelspec says."""
@@ -109,6 +185,12 @@ class KernelProcess:
 
     async def close(self) -> None:
         """End the process at once and remove its files."""
+        # The manager kills too, but then looks every 100 ms only whether it has gone; the system tells at once.
+        provisioner = self._manager.provisioner
+        if provisioner is not None and provisioner.has_process:
+            await provisioner.kill()
+            with suppress(TimeoutError):  # what the system can't end for now: as the manager sees fit
+                await asyncio.wait_for(self.ended(), _KILLED_S)
         await self._manager.shutdown_kernel(now=True)
         for path in (Path(self.worker_address.removeprefix("ipc://")), self.log):
             path.unlink(missing_ok=True)
@@ -131,10 +213,26 @@ class KernelProcess:
         provisioner = self._manager.provisioner
         if provisioner is None:
             return "it is not running"
+        if not provisioner.has_process:
+            return "it ended while no server was there"
         if self.pid and hasattr(os, "pidfd_open"):
             await _exit_of(self.pid)
         status = await provisioner.wait()
         return how_it_ended(status)
+
+
+def end(left: Left) -> None:
+    """End a process that an earlier server has left, and that no session needs."""
+    if left.pid:
+        with suppress(ProcessLookupError):
+            AdoptedProcess(left.pid, left.born).kill()
+
+
+def _takes_unsigned(spec: KernelSpec | None) -> bool:
+    """Tell whether a kernel is known to do without signatures, and runs where its sockets' folder is."""
+    if spec is None or "kernel_provisioner" in spec.metadata:
+        return False
+    return any(argument in ("ipykernel", "ipykernel_launcher") for argument in spec.argv)
 
 
 def _private_opener(path: str, flags: int) -> int:
@@ -167,7 +265,7 @@ def how_it_ended(status: int | None) -> str:
         'it was killed (SIGKILL), which is what the system does when memory runs out'
     """
     if status is None:
-        return "it ended"
+        return "it ended; how is not known, because the server was started again since"
     if status >= 0:
         return f"it ended with exit code {status}"
     try:

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import zmq
 
-from flame_kernel.errors import LimitExceeded
-from flame_kernel.protocol.messages import Hello, SessionInfo
+from flame_kernel.errors import FlameError, LimitExceeded, SessionError, UnknownSession
+from flame_kernel.protocol.messages import Hello
 from flame_kernel.protocol.session import SessionState
 from flame_kernel.security.folders import private as private_folder
 from flame_kernel.server.config import ServerConfig
-from flame_kernel.server.process import KernelProcess
+from flame_kernel.server.kernel import Kernel
+from flame_kernel.server.ledger import Ledger, SessionFolder, SessionRecord
+from flame_kernel.server.pool import WarmPool
+from flame_kernel.server.process import KernelProcess, Left, end
 from flame_kernel.server.session import Session, SessionKey
+
+log = logging.getLogger(__name__)
+
+_LONGEST_NAME = 100
 
 
 class Registry:
@@ -23,6 +31,7 @@ class Registry:
 
     Args:
         config: The server's configuration.
+        ledger: Where sessions are written down.
         context: The ZeroMQ context for the sessions' channels.
         environ: The environment that kernels start from.
         on_idle: Called when the last session has ended.
@@ -31,16 +40,35 @@ class Registry:
     def __init__(
         self,
         config: ServerConfig,
+        ledger: Ledger,
         context: zmq.Context[zmq.Socket[bytes]],
         environ: Mapping[str, str],
         on_idle: Callable[[], None],
     ) -> None:
         self._config = config
+        self._ledger = ledger
         self._context = context
         self._environ = environ
         self._on_idle = on_idle
         self._sessions: dict[SessionKey, Session] = {}
         self._starting: dict[SessionKey, asyncio.Task[Session]] = {}
+        self._pool = WarmPool(
+            lambda kernelspec: self._kernel(kernelspec, Path.home()), config.kernel, config.limits.warm
+        )
+
+    async def adopt(self) -> None:
+        """Go on with the sessions that an earlier server has left, and begin to keep kernels warm."""
+        for folder in self._ledger.left():
+            record, left = folder.read(), folder.read_process()
+            if record is not None and left is not None:
+                await self._adopt(folder, record, left)
+            elif record is not None:
+                log.warning("session %s can't be taken over: nothing tells where its process is", record.name)
+            else:
+                if left is not None:
+                    end(left)  # it was being started, or kept warm
+                folder.remove()
+        self._pool.refill()
 
     async def obtain(self, owner: str, hello: Hello) -> tuple[Session, bool]:
         """Find a session, or start it.
@@ -55,17 +83,23 @@ class Registry:
 
         Raises:
             UnknownKernel: The host has no such kernelspec.
+            UnknownSession: There is none of that name, and the client does not want to start one.
             KernelStartFailed: The kernel did not come up.
             LimitExceeded: There are as many sessions as the server allows.
         """
         # A client that greets again, because the answer was lost on the way, must find the private session it began.
         key = SessionKey(owner, hello.session or f"private-{hello.attachment[:12]}")
         session = self._sessions.get(key)
+        while session is not None and session.state is SessionState.ENDED:
+            await session.gone()
+            session = self._sessions.get(key)
         if session is not None:
             return session, False
         task = self._starting.get(key)
         if task is not None:
             return await asyncio.shield(task), False
+        if hello.existing:
+            raise self.unknown(owner, hello.session)
         if len(self._sessions) + len(self._starting) >= self._config.limits.sessions:
             raise LimitExceeded(
                 f"this server runs {self._config.limits.sessions} sessions already, which is its limit "
@@ -80,20 +114,42 @@ class Registry:
         """Return a running session, ``None`` when there's none of that name."""
         return self._sessions.get(SessionKey(owner, name))
 
-    def listing(self, owner: str) -> tuple[SessionInfo, ...]:
-        """Return what a listing shows of a key's sessions."""
-        return tuple(
-            SessionInfo(
-                name=key.name,
-                kernel=session.process.kernel,
-                state=session.state.value,
-                pid=session.process.pid if session.state is not SessionState.DEAD else 0,
-                started=session.started,
-                clients=sum(attachment.connected for attachment in session.attachments.values()),
-            )
+    def find_by_conversation(self, owner: str, conversation: str) -> Session | None:
+        """Return the session that a client is attached to, whatever it's called by now; ``None`` for none.
+
+        Args:
+            owner: Whose.
+            conversation: The name of the client's conversation with it.
+        """
+        return next((session for session in self.of(owner) if conversation in session.attachments), None)
+
+    def unknown(self, owner: str, name: str) -> UnknownSession:
+        """Return the error that says that there is no such session."""
+        known = ", ".join(repr(session.key.name) for session in self.of(owner)) or "none"
+        return UnknownSession(f"there is no session {name!r} that belongs to this key; there are: {known}")
+
+    def rename(self, session: Session, name: str) -> None:
+        """Give a session another name.
+
+        Raises:
+            SessionError: There is one of that name already, or it's no name.
+        """
+        key = SessionKey(session.key.owner, name)
+        if not (name.strip() and name.isprintable() and len(name) <= _LONGEST_NAME):
+            raise SessionError(f"{name!r} is no name for a session; take one of up to {_LONGEST_NAME} characters")
+        if (key in self._sessions and self._sessions[key] is not session) or key in self._starting:
+            raise SessionError(f"there is a session {name!r} already; end it, or take another name")
+        del self._sessions[session.key]
+        self._sessions[key] = session
+        session.rename(name)
+
+    def of(self, owner: str) -> list[Session]:
+        """Return the sessions that belong to a key, but for those that are about to be gone."""
+        return [
+            session
             for key, session in self._sessions.items()
-            if key.owner == owner
-        )
+            if key.owner == owner and session.state is not SessionState.ENDED
+        ]
 
     @property
     def idle(self) -> bool:
@@ -104,31 +160,51 @@ class Registry:
         """Return all sessions."""
         return list(self._sessions.values())
 
-    def lonely(self) -> list[Session]:
-        """Return the private sessions that no client is connected to."""
-        return [
-            session
-            for session in self._sessions.values()
-            if session.private and not any(attachment.connected for attachment in session.attachments.values())
-        ]
-
     async def close(self) -> None:
-        """End all sessions."""
+        """Let go of all sessions, which stay for the next server; what is still being started ends."""
         for task in self._starting.values():
             task.cancel()
-        await asyncio.gather(*self._starting.values(), return_exceptions=True)
-        await asyncio.gather(*(session.close() for session in list(self._sessions.values())))
+        await asyncio.gather(*self._starting.values(), self._pool.close(), return_exceptions=True)
+        for session in self._sessions.values():
+            session.leave()
 
     async def _start(self, key: SessionKey, hello: Hello) -> Session:
-        folder = private_folder(self._config.folders.runtime)
         # Only a client on this machine, by the unix socket, works in the same folders.
         there = Path(hello.folder) if hello.folder and not key.owner else None
-        cwd = there if there is not None and there.is_dir() else Path.home()
-        process = KernelProcess(hello.kernel or self._config.kernel, folder, self._environ, cwd)
-        session = Session(key, not hello.session, process, time.time(), self._config.limits.start_s, self._forget)
-        await session.start(self._context)
+        folder = there if there is not None and there.is_dir() else Path.home()
+        kernelspec = hello.kernel or self._config.kernel
+        warm = await self._pool.take(kernelspec)
+        kernel = warm or self._kernel(kernelspec, folder)
+        session = self._session(key, not hello.session, kernel, time.time())
+        try:
+            await (kernel.start() if warm is None else kernel.move(folder))
+            session.begin()
+        except BaseException:
+            await session.close()
+            raise
         self._sessions[key] = session
         return session
+
+    async def _adopt(self, folder: SessionFolder, record: SessionRecord, left: Left) -> None:
+        key = SessionKey(record.owner, record.name)
+        try:
+            kernel = self._kernel(record.kernel, Path(record.folder), folder.path.name)
+            session = self._session(key, record.private, kernel, record.started)
+            await session.resume(record, left)
+        except (FlameError, OSError) as error:
+            log.warning("session %s, which an earlier server has left, can't be taken over: %s", key.name, error)
+        else:
+            self._sessions[key] = session
+
+    def _kernel(self, kernelspec: str, folder: Path, kernel_id: str | None = None) -> Kernel:
+        runtime = private_folder(self._config.folders.runtime)
+        process = KernelProcess(kernelspec, runtime, self._environ, folder, kernel_id)
+        return Kernel(process, self._context, self._config.limits.start_s, self._ledger.folder(process.kernel_id))
+
+    def _session(self, key: SessionKey, private: bool, kernel: Kernel, started: float) -> Session:
+        folder = self._ledger.folder(kernel.process.kernel_id)
+        limits = self._config.limits
+        return Session(key, private, kernel, folder, started, limits.journal_bytes, self._forget, limits.missed_bytes)
 
     def _forget(self, session: Session) -> None:
         if self._sessions.pop(session.key, None) is not None and not self._sessions:

@@ -149,6 +149,7 @@ class Connection:
             LinkLost: It was abandoned.
         """
         while not self.gone:
+            self.require_use()  # also while messages keep coming
             self.waiting = True
             ready = self._poller.poll(_left_ms(deadline))
             self.waiting = False

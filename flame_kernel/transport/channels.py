@@ -6,9 +6,9 @@ The Jupyter messaging specification 5.5 gives the socket types; the connection f
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import zmq
 
 from flame_kernel.buffers import Buffer
@@ -20,12 +20,14 @@ from flame_kernel.transport.eventsocket import EventSocket
 OnMessage = Callable[[Channel, Envelope], None]
 OnDamage = Callable[[Channel, ProtocolError], None]
 
+# As many as ipykernel remembers.
+_REMEMBERED_SIGNATURES = 2**16
+
 # A session's socket file appears when its kernel has got so far; libzmq's own 100 ms would be most of a start.
 _RECONNECT_MS = 5
 
 
-@dataclass(frozen=True)
-class ConnectionInfo:
+class ConnectionInfo(msgspec.Struct, frozen=True):
     """What a connection file says.
 
     Attributes:
@@ -139,7 +141,7 @@ class NotebookChannels:
         on_damage: OnDamage,
         on_subscribe: Callable[[bytes], None],
     ) -> None:
-        self._signer = Signer(info.key)
+        self._signer = Signer(info.key, _REMEMBERED_SIGNATURES)
         self._on_subscribe = on_subscribe
         self._sockets: dict[Channel, EventSocket] = {}
         for channel in Channel:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 
 import zmq
-from zmq.utils.monitor import parse_monitor_message
 
 from flame_kernel.buffers import Buffer
 from flame_kernel.security.curve import secure_client
@@ -27,6 +27,9 @@ EVENTS = (
     | zmq.EVENT_CONNECT_RETRIED
     | zmq.EVENT_DISCONNECTED
 )
+
+# zmq_socket_monitor(3): event and value. (pyzmq's own parser comes with all of zmq.asyncio, which is slow to load.)
+_MONITOR_EVENT = struct.Struct("=HI")
 
 CAUSES: dict[int, Cause] = {
     zmq.EVENT_HANDSHAKE_FAILED_AUTH: Cause.KEY_REFUSED,
@@ -104,7 +107,7 @@ class ZmqDialler:
             self._socket = None
 
     def _on_monitor(self, frames: list[Buffer]) -> None:
-        event = parse_monitor_message([bytes(frame) for frame in frames])["event"]
+        event, _ = _MONITOR_EVENT.unpack(frames[0])
         if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
             self._events.on_up()
         elif event in CAUSES:

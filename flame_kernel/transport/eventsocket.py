@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import zmq
 
 from flame_kernel.buffers import Buffer
-from flame_kernel.transport.sockets import descriptor, has_more, receive, send
+from flame_kernel.transport.sockets import DONT_WAIT, descriptor, has_more, receive, send
 
 # How many messages one socket may deliver before the others have their turn.
 _TURN = 64
@@ -43,7 +43,7 @@ class EventSocket:
 
     def send(self, frames: Sequence[Buffer]) -> None:
         """Send a message, or raise ``zmq.Again`` when the peer's queue is full."""
-        send(self._socket, frames, zmq.NOBLOCK)
+        send(self._socket, frames, DONT_WAIT)
         if not self._scheduled and has_more(self._socket):
             self._schedule()
 
@@ -67,14 +67,17 @@ class EventSocket:
         self._loop.call_soon(self._readable)
 
     def _readable(self) -> None:
-        self._scheduled = False
-        for _ in range(_TURN):
-            if self._socket.closed:
-                return
-            try:
-                frames = self._receive(self._socket, zmq.NOBLOCK)
-            except zmq.Again:
-                return
-            self._on_frames(frames)
+        self._scheduled = True  # what is sent meanwhile need not ask whether more is there: this loop finds out
+        try:
+            for _ in range(_TURN):
+                if self._socket.closed:
+                    return
+                try:
+                    frames = self._receive(self._socket, DONT_WAIT)
+                except zmq.Again:
+                    return
+                self._on_frames(frames)
+        finally:
+            self._scheduled = False
         if not self._socket.closed:
             self._schedule()

@@ -53,9 +53,11 @@ class ZmqListener:
         self._socket.close(linger_ms=500)
 
     def _receive(self, socket: zmq.Socket[bytes], flags: int) -> list[Buffer]:
-        frames: list[Buffer] = [socket.recv(flags)]
+        # The second frame is the first that the peer sent; a ROUTER puts the peer's name before it.
+        frame = socket.recv(flags, copy=False)
+        frames: list[Buffer] = [frame.bytes]
         self._frame = None
-        while socket.getsockopt(zmq.RCVMORE):
+        while frame.more:
             frame = socket.recv(copy=False)
             self._frame = self._frame or frame
             frames.append(frame.buffer)

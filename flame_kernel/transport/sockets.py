@@ -19,6 +19,13 @@ HEARTBEAT_EVERY_MS = 5_000
 HEARTBEAT_TIMEOUT_MS = 15_000
 HANDSHAKE_TIMEOUT_MS = 10_000
 
+# Plain numbers: pyzmq's flags are enums, and putting two of them together takes as long as sending a frame.
+_MORE = int(zmq.SNDMORE)
+_HAS_MORE = int(zmq.RCVMORE)
+_EVENTS = int(zmq.EVENTS)
+_READABLE = int(zmq.POLLIN)
+DONT_WAIT = int(zmq.NOBLOCK)
+
 
 def send(socket: zmq.Socket[bytes], frames: Sequence[Buffer], flags: int = 0) -> None:
     """Send a message; large frames are not copied.
@@ -32,9 +39,9 @@ def send(socket: zmq.Socket[bytes], frames: Sequence[Buffer], flags: int = 0) ->
         zmq.Again: The peer's queue is full and ``NOBLOCK`` was given.
     """
     last = len(frames) - 1
+    more = int(flags) | _MORE
     for position, frame in enumerate(frames):
-        more = zmq.SNDMORE if position < last else 0
-        socket.send(frame, flags | more, copy=size(frame) < OWN_FRAME)
+        socket.send(frame, more if position < last else int(flags), copy=size(frame) < OWN_FRAME)
 
 
 def receive(socket: zmq.Socket[bytes], flags: int = 0) -> list[Buffer]:
@@ -51,8 +58,11 @@ def receive(socket: zmq.Socket[bytes], flags: int = 0) -> list[Buffer]:
         zmq.Again: Nothing is there and ``NOBLOCK`` was given.
     """
     frames: list[Buffer] = [socket.recv(flags)]
-    while socket.getsockopt(zmq.RCVMORE):
-        frames.append(socket.recv(copy=False).buffer)
+    more = bool(socket.getsockopt(_HAS_MORE))
+    while more:
+        frame = socket.recv(copy=False)
+        frames.append(frame.buffer)
+        more = frame.more
     return frames
 
 
@@ -68,7 +78,7 @@ def descriptor(socket: zmq.Socket[bytes]) -> int:
 
 def has_more(socket: zmq.Socket[bytes]) -> bool:
     """Tell whether a message waits; asking takes note of what the file descriptor has signalled."""
-    return bool(int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+    return bool(int(socket.getsockopt(_EVENTS)) & _READABLE)
 
 
 def set_common_options(socket: zmq.Socket[bytes]) -> None:

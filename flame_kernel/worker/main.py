@@ -26,6 +26,7 @@ from flame_kernel.worker import answers, failures, streams, subprocesses
 from flame_kernel.worker.absence import LEASE_S, Absence
 from flame_kernel.worker.answers import ByReference
 from flame_kernel.worker.callers import Caller, Callers
+from flame_kernel.worker.endings import Endings
 from flame_kernel.worker.operations import Operations
 from flame_kernel.worker.running import Call, Running
 
@@ -253,7 +254,9 @@ def start(address: str) -> None:
         namespace = shell.user_ns
     operations = Operations(namespace)
     if shell is not None:
-        shell.events.register("post_run_cell", lambda result: _keep(shell, operations, result))
+        # Where a silent cell of the server's finds it, as IPython's extensions have it.
+        shell.flame_endings = endings = Endings()
+        shell.events.register("post_run_cell", lambda result: _keep(shell, operations, endings, result))
     subprocesses.listen()
     Worker(bind_rendezvous(address), operations).start()
 
@@ -263,8 +266,10 @@ def _shell() -> Any:
     return None if ipython is None else ipython.get_ipython()
 
 
-def _keep(shell: Any, operations: Operations, result: Any) -> None:
+def _keep(shell: Any, operations: Operations, endings: Endings, result: Any) -> None:
     parent = shell.get_parent()
+    msg_id = parent["header"]["msg_id"]
+    error = result.error_before_exec or result.error_in_exec
+    endings.note(msg_id, result.execution_count, error, getattr(shell, "_last_traceback", None) or ())
     if (parent.get("metadata") or {}).get("flame"):
-        error = result.error_before_exec or result.error_in_exec
-        operations.keep_outcome(parent["header"]["msg_id"], result.result, error)
+        operations.keep_outcome(msg_id, result.result, error)

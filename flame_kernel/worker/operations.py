@@ -11,14 +11,16 @@ from typing import Any, Callable
 
 from flame_kernel.buffers import size
 from flame_kernel.errors import ProtocolError, SerializationError
+from flame_kernel.files import ends
 from flame_kernel.protocol.calls import Operation
 from flame_kernel.protocol.references import resolving
-from flame_kernel.serialize import dump, load
+from flame_kernel.serialize import Parts, dump, load
 from flame_kernel.worker import iterators
 from flame_kernel.worker.answers import ByPath, ByReference, Several
 from flame_kernel.worker.attributes import find
 from flame_kernel.worker.describing import describe
 from flame_kernel.worker.failures import Sources
+from flame_kernel.worker.modules import SentModules
 from flame_kernel.worker.objects import Held, Objects
 from flame_kernel.worker.operators import GIVES_ITSELF, OPERATORS
 
@@ -53,6 +55,7 @@ class Operations:
         self._namespace = namespace
         self.objects = Objects(os.urandom(8))
         self._sources = Sources()
+        self._modules = SentModules()
         self._outcomes: OrderedDict[str, tuple[Any, BaseException | None]] = OrderedDict()
         self._table: dict[Operation, Callable[..., Any]] = {
             Operation.EVALUATE: self.evaluate,
@@ -72,6 +75,8 @@ class Operations:
             Operation.CLOSE: self.close,
             Operation.SO_FAR: self.so_far,
             Operation.BATCH: self.batch,
+            Operation.SENDMODULE: self._modules.send,
+            Operation.GETMODULE: self._modules.get,
         }
 
     def run(self, operation: Operation, operands: Any) -> Any:
@@ -87,6 +92,8 @@ class Operations:
         Raises:
             ProtocolError: The operands are not those of the operation.
         """
+        if isinstance(operands, Parts):
+            return ends.carry_out(operation, operands)
         act = self._table.get(operation)
         if act is None or not isinstance(operands, (tuple, list)) or len(operands) != act.__code__.co_argcount - 1:
             raise ProtocolError(f"a call came without what {operation.name.lower()} needs")

@@ -2,8 +2,10 @@
 
 import json
 import signal
+import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
@@ -63,8 +65,12 @@ def test_replies_and_output_arrive_byte_for_byte(flame: Kernel) -> None:
         assert list(message.parts[:4]) in sent, message
 
 
-def test_the_session_has_a_key_of_its_own(flame: Kernel) -> None:
-    assert value_of(flame.frontend, "get_ipython().kernel.session.key") != repr(flame.info["key"].encode())
+def test_the_session_does_not_know_the_notebooks_key(flame: Kernel) -> None:
+    # Nor does it sign: its sockets are files in a folder that only the user can enter.
+    assert value_of(flame.frontend, "get_ipython().kernel.session.key") == "b''"
+    connection_file = value_of(flame.frontend, "get_ipython().kernel.config.IPKernelApp.connection_file")
+    folder = Path(connection_file.strip("'")).parent
+    assert stat.S_IMODE(folder.stat().st_mode) & 0o077 == 0
 
 
 @pytest.mark.parametrize("channel", ["shell", "control", "stdin"])
@@ -266,6 +272,14 @@ def test_the_session_outlives_the_bridge(home: Home, number: int) -> None:
             assert value_of(next_one.frontend, "x") == "[1, 2]"
             assert pid_of(next_one.frontend) == pid
             assert next_one.frontend.messages[-1].header["session"] == session
+            assert conversations(home, pid) == 1  # nothing is kept for the one that is gone
+
+
+def conversations(home: Home, pid: int) -> int:
+    """Return for how many clients of a session the server keeps something."""
+    records = home.path.glob("state/sessions/*/*/kernel.json")
+    (folder,) = [record.parent for record in records if json.loads(record.read_bytes())["pid"] == pid]
+    return len({path.stem for path in folder.glob("*.[0-9]*")})
 
 
 def test_a_cell_goes_on_without_the_bridge(home: Home) -> None:

@@ -43,7 +43,10 @@ def test_a_cell_moves_the_notebook_there_and_back(home: Home, gpu1: FlameServer)
         front = kernel.frontend
         front.execute("x = 'here'")
         moved = front.execute(f"%flame_connect {gpu1.fresh_invite()}")
-        assert moved.text() == f"this notebook now runs on {gpu1.address}\n"
+        first, second = moved.text().splitlines()
+        assert first == f"this notebook now runs on {gpu1.address}"
+        assert second.startswith("session 'notebook-")
+        assert second.endswith("goes on with its variables; %flame_connect embedded leads back to it")
         assert moved.kinds == ["status", "execute_input", "stream", "status"]
         [kept] = [path for path in home.path.rglob("moves/*") if path.is_file()]
         assert kept.read_text().startswith(f"{gpu1.address}\n")  # not the invite, which holds a secret
@@ -119,6 +122,68 @@ def test_cells_that_wait_run_in_order_on_their_hosts(home: Home, gpu1: FlameServ
         assert said[4] == f"{home.path} 1\n"
         counts = [m.parent_id for m in front.messages if m.kind == "execute_reply"]
         assert counts == cells
+
+
+def test_a_cell_that_fails_aborts_the_move_behind_it_and_what_is_behind_that(home: Home, gpu1: FlameServer) -> None:
+    with running(home) as kernel:
+        front = kernel.frontend
+        gate = home.path / "gate-of-failure"
+        os.mkfifo(gate)
+        cells = [
+            front.start(code, stop_on_error=True)
+            for code in (
+                f"print('on'); open({str(gate)!r}).close(); 1 / 0",
+                f"%flame_connect {gpu1.fresh_invite()}",
+                f"print('ran on', {ON})",
+            )
+        ]
+        front.wait_text(cells[0], "on")
+        gate.write_text("")
+        statuses = [front.finish(cell).reply["status"] for cell in cells]
+        assert statuses == ["error", "aborted", "aborted"]
+        assert value_of(front, ON) == repr(str(home.path))
+
+
+def test_a_cell_may_fail_without_holding_up_the_move_behind_it(home: Home, gpu1: FlameServer) -> None:
+    with running(home) as kernel:
+        front = kernel.frontend
+        failing = front.start("1 / 0", stop_on_error=False)
+        move = front.start(f"%flame_connect {gpu1.fresh_invite()}")
+        assert front.finish(failing).reply["status"] == "error"
+        assert front.finish(move).reply["status"] == "ok"
+        assert value_of(front, ON) == repr(str(gpu1.home))
+        front.execute("%flame_connect embedded")
+
+
+def test_a_move_that_fails_aborts_the_cells_behind_it(flame: Kernel) -> None:
+    front = flame.frontend
+    front.execute("ran = False")
+    move = front.start("%flame_connect /no/such.sock", stop_on_error=True)
+    behind = front.start("ran = True")
+    assert front.finish(move).reply["status"] == "error"
+    assert front.finish(behind).reply["status"] == "aborted"
+    assert value_of(front, "ran") == "False"
+
+
+def test_a_session_that_was_never_used_ends_when_the_notebook_moves_away(home: Home, gpu1: FlameServer) -> None:
+    with running(home) as kernel:
+        front = kernel.frontend
+        front.ask("kernel_info_request")  # as any frontend does
+        pid = front.ask("usage_request", channel="control").reply["pid"]
+        moved = front.execute(f"%flame_connect {gpu1.fresh_invite()}")
+        assert moved.text() == f"this notebook now runs on {gpu1.address}\n"
+        assert not psutil.pid_exists(pid)
+        assert value_of(front, ON) == repr(str(gpu1.home))
+
+
+def test_a_session_that_another_notebook_uses_does_not_end_when_one_moves_away(home: Home, gpu1: FlameServer) -> None:
+    with running(home, FLAME_SESSION="stays") as first:
+        first.frontend.ask("kernel_info_request")
+        with running(home, FLAME_SESSION="stays") as second:
+            second.frontend.execute("x = 1")
+            moved = first.frontend.execute(f"%flame_connect {gpu1.fresh_invite()}")
+            assert "session 'stays' on this machine goes on" in moved.text()
+            assert value_of(second.frontend, "x") == "1"
 
 
 @pytest.mark.parametrize("target", ["127.0.0.1:1", "/no/such.sock", "gpu 7", "flame://damaged", "-q"])

@@ -4,8 +4,9 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import psutil
 import pytest
@@ -94,30 +95,40 @@ def own_home() -> Iterator[Home]:
         home.close()
 
 
-def test_a_server_that_is_killed_is_told_and_leaves_no_cell_hanging(own_home: Home) -> None:
+@pytest.mark.parametrize("end", [psutil.Process.kill, psutil.Process.terminate], ids=["killed", "stopped"])
+def test_a_cell_goes_on_while_its_server_ends_and_is_started_again(
+    own_home: Home, end: Callable[[psutil.Process], None], tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
     with running(own_home) as kernel:
         front = kernel.frontend
-        orphan = psutil.Process(pid_of(front))  # until servers adopt what the one before left
-        cell = front.start("print('on')\nwhile True: pass")
+        pid = pid_of(front)
+        cell = front.start(
+            f"import os, time\nprint('on')\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.01)\nprint('off'); 42"
+        )
         front.wait_text(cell, "on")
-        own_home.server().kill()
-        assert front.ask("interrupt_request", channel="control").reply["status"] == "error"
-        front.wait(lambda: any("link to this machine lost" in text for text in front.answer(cell).displays))
+        server = own_home.server()
+        end(server)
+        psutil.wait_procs([server], timeout=10)
         assert front.beat()
-        with running(own_home) as other:
-            other.frontend.execute("1")  # which takes a new server
-            assert "no longer knows session" in front.finish(cell).reply["evalue"]
-            assert front.execute("'anew'").value == "'anew'"
-        orphan.kill()
+        front.wait(lambda: "started again" in front.answer(cell).text("stderr"))
+        gate.touch()
+        answer = front.finish(cell)
+        assert (answer.reply["status"], answer.value) == ("ok", "42")
+        assert "off" in answer.text()
+        assert own_home.server().pid != server.pid
+        assert pid_of(front) == pid
 
 
-def test_a_server_that_is_stopped_ends_its_sessions_and_says_so(own_home: Home) -> None:
+def test_input_waits_for_its_answer_while_the_server_is_killed_and_started_again(own_home: Home) -> None:
     with running(own_home) as kernel:
-        cell = kernel.frontend.start("print('on')\nwhile True: pass")
-        kernel.frontend.wait_text(cell, "on")
-        own_home.server().terminate()
-        assert "its server was stopped" in kernel.frontend.finish(cell).reply["evalue"]
-        assert kernel.process.wait(10) == 0
+        front = kernel.frontend
+        cell = front.start("input('who? ')")
+        prompt = front.wait_for(cell, "input_request")
+        own_home.server().kill()
+        front.wait(lambda: "started again" in front.answer(cell).text("stderr"))
+        front.reply_input(prompt, "ada")
+        assert front.finish(cell).value == "'ada'"
 
 
 def test_notebooks_that_open_at_the_same_time_share_one_server_which_ends_after_them(own_home: Home) -> None:

@@ -32,6 +32,9 @@ class Relay:
         self._tasks: set[asyncio.Task[None]] = set()
         self._delay_s = 0.0
         self._bytes_per_s = 0.0
+        self._shared_by_all = False
+        self._come_from: str | None = None
+        self._old: list[asyncio.StreamWriter] = []
         self._refusing = False
         self._cut_after = 0
         self._to_cut = 0
@@ -78,9 +81,21 @@ class Relay:
         """Hold each piece up for so long."""
         self._call(lambda: setattr(self, "_delay_s", seconds))
 
-    def throttle(self, bytes_per_s: float) -> None:
-        """Let so much through per second and direction."""
-        self._call(lambda: setattr(self, "_bytes_per_s", bytes_per_s))
+    def throttle(self, bytes_per_s: float, *, shared: bool = False) -> None:
+        """Let so much through per second and direction: for each connection, or for all together, taking turns."""
+
+        def narrow() -> None:
+            self._bytes_per_s, self._shared_by_all = bytes_per_s, shared
+
+        self._call(narrow)
+
+    def come_from(self, address: str) -> None:
+        """Reset all connections; new ones reach the server from another address of this machine, such as 127.0.0.2."""
+        self._call(lambda: (setattr(self, "_come_from", address), self._reset()))
+
+    def cut_near_the_client(self) -> None:
+        """Reset the clients' ends only: the server hears of the new connections before the old ones end."""
+        self._call(self._reset_clients)
 
     def heal(self) -> None:
         """Pass everything on again; what was held up by a black hole goes on."""
@@ -89,11 +104,16 @@ class Relay:
             self._refusing = False
             self._to_cut = 0
             self._delay_s = self._bytes_per_s = 0.0
+            self._come_from = None
+            for writer in self._old:
+                _reset(writer)
+            self._old.clear()
             self._passing.set()
 
         self._call(mend)
 
     async def _open(self) -> None:
+        self._turns = {True: asyncio.Lock(), False: asyncio.Lock()}
         self._passing = asyncio.Event()
         self._passing.set()
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -102,6 +122,8 @@ class Relay:
     async def _close(self) -> None:
         self._server.close()
         self._reset()
+        for writer in self._old:
+            _reset(writer)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -117,14 +139,16 @@ class Relay:
         try:
             if self._refusing:
                 return
-            there, to_there = await asyncio.open_connection("127.0.0.1", self._target)
+            there, to_there = await asyncio.open_connection(
+                "127.0.0.1", self._target, local_addr=(self._come_from, 0) if self._come_from else None
+            )
             ends.append(to_there)
             cut_after = self._cut_after if self._to_cut > 0 else None
             self._to_cut -= 1
             self._pairs.update(ends)
             pumps = [
-                asyncio.ensure_future(self._pump(reader, to_there, cut_after)),
-                asyncio.ensure_future(self._pump(there, writer)),
+                asyncio.ensure_future(self._pump(reader, to_there, True, cut_after)),
+                asyncio.ensure_future(self._pump(there, writer, False)),
             ]
             try:
                 await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
@@ -137,11 +161,12 @@ class Relay:
         finally:
             for end in ends:
                 self._pairs.discard(end)
-                _reset(end)
+                if end not in self._old:
+                    _reset(end)
             self._tasks.discard(task)
 
     async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, at_most: int | None = None
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, up: bool, at_most: int | None = None
     ) -> None:
         passed = 0
         with contextlib.suppress(ConnectionError):
@@ -152,7 +177,8 @@ class Relay:
                 if self._delay_s:
                     await asyncio.sleep(self._delay_s)
                 if self._bytes_per_s:
-                    await asyncio.sleep(len(data) / self._bytes_per_s)
+                    async with self._turns[up] if self._shared_by_all else contextlib.nullcontext():
+                        await asyncio.sleep(len(data) / self._bytes_per_s)
                 await self._passing.wait()
                 writer.write(data)
                 await writer.drain()
@@ -160,6 +186,13 @@ class Relay:
     def _reset(self) -> None:
         for writer in list(self._pairs):
             _reset(writer)
+
+    def _reset_clients(self) -> None:
+        for writer in list(self._pairs):
+            if writer.get_extra_info("sockname")[1] == self.port:
+                _reset(writer)
+            else:
+                self._old.append(writer)
 
     def _call(self, function: Callable[[], Any]) -> None:
         async def call() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import queue
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +19,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import psutil
+
+from flame_kernel.security.folders import private
 
 RUNNING = "server is running."
 
@@ -48,6 +52,25 @@ def processes_of(home: Path) -> list[psutil.Process]:
             if alive and process.environ().get("FLAME_HOME") == str(home):
                 found.append(process)
     return found
+
+
+def end_sessions(home: Path) -> None:
+    """Kill the kernels of the sessions that a server has left for the next one."""
+    for record in home.glob("state/sessions/*/*/session.json"):
+        pid = json.loads((record.parent / "kernel.json").read_bytes())["pid"]
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(pid) if pid else None
+            if process is not None and process.environ().get("FLAME_HOME") == str(home):
+                for member in (*process.children(recursive=True), process):
+                    member.kill()
+        shutil.rmtree(record.parent)
+
+
+def free_port() -> int:
+    """Return a TCP port that nobody listens at, for a server that shall be found there again."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def end_all(home: Path, grace_s: float = 5.0) -> list[str]:
@@ -178,6 +201,11 @@ class FlameServer:
 
     def start(self, *options: str) -> None:
         """Start it and wait until it listens."""
+        settings = self.home / "config" / "server.toml"
+        if not settings.exists():
+            # Most tests have no use for kernels that nobody asked for.
+            private(private(self.home) / "config")
+            settings.write_text("[limits]\nwarm = 0\n")
         command = [sys.executable, "-m", "flame_kernel", "serve", "--enable", *(options or self.options)]
         self.program = Program(command, clean_environ(self.home, **self._environ))
         try:
@@ -192,12 +220,13 @@ class FlameServer:
             self.invite = found[0]
 
     def stop(self) -> None:
-        """End it as a service manager does, and make sure that nothing of it is left."""
+        """End it as a service manager does, then its sessions, and make sure that nothing else is left of it."""
         assert self.program is not None
         self.program.signal(signal.SIGTERM)
         try:
             status = self.program.wait()
         finally:
+            end_sessions(self.home)
             orphans = end_all(self.home)
             self.program.kill()
         assert not orphans, f"processes outlived their server: {orphans}"
@@ -207,6 +236,18 @@ class FlameServer:
     def address(self) -> str:
         """Where it listens."""
         return f"127.0.0.1:{self.port}"
+
+    def kill(self) -> None:
+        """End it with no chance to do anything about it; its sessions stay."""
+        assert self.program is not None
+        self.program.signal(signal.SIGKILL)
+        self.program.wait()
+
+    def terminate(self) -> int:
+        """End it as a service manager does and return its exit status; its sessions stay."""
+        assert self.program is not None
+        self.program.signal(signal.SIGTERM)
+        return self.program.wait()
 
     def client_environ(self, home: Path | None = None, **more: str) -> dict[str, str]:
         """Return the environment of a client's process; the home is that of the test's own client unless told."""

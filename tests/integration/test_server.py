@@ -133,14 +133,14 @@ def test_quiet_prints_nothing(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_and_sigterm_end_it_and_its_sessions(lone_server: MakeServer, number: signal.Signals) -> None:
+def test_ctrl_c_and_sigterm_end_it_and_leave_its_sessions(lone_server: MakeServer, number: signal.Signals) -> None:
     server = lone_server()
     with connect(server.invite, session="one"):
         (kernel,) = server.kernels()
         server.program.signal(number)
         assert server.program.wait() == 0
         assert server.program.err == []
-        kernel.wait(10)
+        assert kernel.is_running()
 
 
 def test_nobody_can_connect_from_another_address(lone_server: MakeServer) -> None:
@@ -256,7 +256,7 @@ def test_key_file_is_made_where_it_is_wanted(lone_server: MakeServer, folder: Pa
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     connect(server.invite).close()
     for path in (server.home / "config").iterdir():
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert path.name == "server.toml" or stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 # ---------------------------------------------------------------- sessions and their surroundings

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from flame_kernel.errors import FlameError, LimitExceeded, SessionDied, SessionError
+from flame_kernel.errors import FlameError, LimitExceeded, SessionDied, SessionError, UnknownSession
 from flame_kernel.protocol import messages
 from flame_kernel.protocol.session import SessionState
 from flame_kernel.server.attachment import Attachment
 from flame_kernel.server.boot import KernelFacts
 from flame_kernel.server.session import SessionKey
+from flame_kernel.server.unseen import Unseen
 
 NOW = 1_700_000_000.0
 
@@ -32,10 +33,27 @@ class FakeSession:
     on_process_change: set[Callable[[FlameError | None], None]] = field(default_factory=set)
     interrupts: int = 0
     closed: int = 0
+    cause: str = ""
+
+    def __post_init__(self) -> None:
+        self.unseen = Unseen(self.attachments, 1_000_000)
+
+    @property
+    def lonely(self) -> bool:
+        return not any(attachment.connected for attachment in self.attachments.values())
+
+    def rename(self, name: str) -> None:
+        self.key = SessionKey(self.key.owner, name)
 
     @property
     def process(self) -> Any:
         return SimpleNamespace(kernel="python3", pid=7, worker_address=self.worker_address)
+
+    def attach(self, name: str, client: str) -> Attachment:
+        return self.attachments.setdefault(name, Attachment(name, client, 1_000_000))
+
+    def detach(self, name: str) -> None:
+        self.attachments.pop(name, None)
 
     def from_client(self, attachment: Attachment, parts: Any) -> None:
         if self.state is SessionState.DEAD:
@@ -74,7 +92,11 @@ class FakeRegistry:
     def find(self, owner: str, name: str) -> FakeSession | None:
         return self.sessions.get(SessionKey(owner, name))
 
-    def listing(self, owner: str) -> tuple[messages.SessionInfo, ...]:
-        return tuple(
-            messages.SessionInfo(key.name, "python3", "ready", 7, NOW, 1) for key in self.sessions if key.owner == owner
-        )
+    def find_by_conversation(self, owner: str, conversation: str) -> FakeSession | None:
+        return next((session for session in self.of(owner) if conversation in session.attachments), None)
+
+    def unknown(self, owner: str, name: str) -> UnknownSession:
+        return UnknownSession(f"there is no session {name!r}")
+
+    def of(self, owner: str) -> list[FakeSession]:
+        return [session for key, session in self.sessions.items() if key.owner == owner]

@@ -17,6 +17,7 @@ PURE = [
     "flame_kernel.buffers",
     "flame_kernel.errors",
     "flame_kernel.serialize",
+    "flame_kernel.client.missed",
     "flame_kernel.client.target",
     "flame_kernel.server.process",
     *modules_of("flame_kernel.protocol"),

@@ -23,6 +23,7 @@ from flame_kernel.security.invite_book import InviteBook
 from flame_kernel.serialize import load
 from flame_kernel.server.doorkeeper import Doorkeeper
 from flame_kernel.server.gate import Gate
+from flame_kernel.server.listing import Lister
 from flame_kernel.server.requests import Requests
 from flame_kernel.transport.interface import Endpoint
 from flame_kernel.transport.listener import ZmqListener, server_socket
@@ -51,7 +52,14 @@ class Place:
         await registry.obtain("", messages.Hello((1,), messages.LANE_SESSION, session="work"))
         doorkeeper = Doorkeeper(admission, authorized, invites, "here", lambda: NOW)
         clock = asyncio.get_running_loop().time
-        self.gate = Gate(doorkeeper, registry, Requests(registry), self.server_context, "here", 1_000_000, clock)
+        self.gate = Gate(
+            doorkeeper,
+            registry,
+            Requests(registry, Lister("gpu1", lambda session: None)),
+            self.server_context,
+            "here",
+            clock,
+        )
         socket = server_socket(self.server_context)
         socket.bind(self.endpoint.address)
         self.gate.listener = ZmqListener(socket, self.gate)

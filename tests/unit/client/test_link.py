@@ -355,3 +355,13 @@ async def test_nothing_is_told_after_it_was_closed(line: Line) -> None:
     await settled()
 
     assert (line.client.heard, line.client.downs, line.client.ended) == ([], [], [])
+
+
+@pytest.mark.parametrize("leave", [True, False])
+async def test_a_link_that_is_closed_while_it_is_greeting_says_so_if_asked(line: Line, leave: bool) -> None:
+    line.network.to_client.hold()
+    link = line.link()
+    await until(lambda: line.server.hellos)
+    link.close(leave)
+    await settled()
+    assert (Kind.BYE in line.server.kinds) is leave

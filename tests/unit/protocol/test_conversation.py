@@ -91,7 +91,7 @@ class End:
         self.window_messages = window_messages
         self.window_bytes = window_bytes
         self.conversation = Conversation()
-        self.conversation._outbox = Outbox(limit_bytes, window_messages, window_bytes)
+        self.conversation._outbox = Outbox(limit_bytes, window_messages=window_messages, window_bytes=window_bytes)
         self.pushed = 0
         self.heard = 0  # the number up to which each message was heard or reported missing
         self.missing = 0

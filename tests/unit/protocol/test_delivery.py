@@ -12,7 +12,7 @@ def due(outbox: Outbox) -> list[int | str]:
 
 
 def filled(count: int, limit_bytes: int | None = None, window_messages: int = 256, window_bytes: int = 1000) -> Outbox:
-    outbox = Outbox(limit_bytes, window_messages, window_bytes)
+    outbox = Outbox(limit_bytes, window_messages=window_messages, window_bytes=window_bytes)
     for _ in range(count):
         outbox.push([b"12345", b"67890"])  # ten bytes
     return outbox
@@ -83,7 +83,7 @@ def test_the_window_counts_bytes() -> None:
 
 
 def test_a_message_larger_than_the_window_goes_out_alone() -> None:
-    outbox = Outbox(None, 256, 10)
+    outbox = Outbox(window_bytes=10)
     outbox.push([b"x" * 100])
     outbox.push([b"y"])
 

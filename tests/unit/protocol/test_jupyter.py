@@ -119,3 +119,20 @@ def test_messages_of_the_same_maker_have_ids_of_their_own() -> None:
 def test_what_is_for_no_channel_or_is_cut_short_is_refused(parts: list[bytes]) -> None:
     with pytest.raises(ProtocolError):
         from_link(parts)
+
+
+def test_a_message_that_is_played_back_is_refused_as_long_as_it_is_remembered() -> None:
+    signer = Signer(b"secret", remember=2)
+    sealed = [signer.seal(Envelope((), (b"%d" % number, b"{}", b"{}", b"{}"))) for number in range(3)]
+    for frames in sealed:
+        signer.open(frames)
+    for frames in sealed[1:]:
+        with pytest.raises(ProtocolError, match="second time"):
+            signer.open(frames)
+    signer.open(sealed[0])  # that long ago
+
+
+def test_without_a_key_nothing_is_remembered() -> None:
+    signer = Signer(b"", remember=2)
+    frames = signer.seal(Envelope((), (b"{}", b"{}", b"{}", b"{}")))
+    assert signer.open(frames) == signer.open(frames)

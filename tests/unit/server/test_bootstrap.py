@@ -8,11 +8,12 @@ from typing import Any
 
 from flame_kernel.server import bootstrap
 
+RECORD = Path('/nowhere/it\'s a "record".json')
 ADDRESS = 'ipc:///tmp/it\'s a "path"'
 
 
 def test_it_is_one_statement_that_leaves_no_name_behind() -> None:
-    (statement,) = ast.parse(bootstrap.code(ADDRESS)).body
+    (statement,) = ast.parse(bootstrap.load(ADDRESS, RECORD)).body
 
     assert isinstance(statement, ast.Expr)
 
@@ -26,7 +27,7 @@ def test_the_worker_is_loaded_from_this_very_copy_without_a_path(tmp_path: Path)
 import sys
 sys.path.append({str(tmp_path)!r})
 path, before = list(sys.path), set(globals())
-{bootstrap.code(f"ipc://{tmp_path / 'w'}")}
+{bootstrap.load(f"ipc://{tmp_path / 'w'}", RECORD)}
 assert sys.path == path
 assert set(globals()) - before <= {{"path", "before"}}, set(globals()) - before
 import cloudpickle, flame_kernel
@@ -43,7 +44,9 @@ print(flame_kernel.__file__, cloudpickle.__file__)
 
 def test_an_address_with_quotes_arrives_as_it_is() -> None:
     calls: list[Any] = []
-    code = bootstrap.code(ADDRESS).replace("from flame_kernel.worker.main import start", "start = report.append")
+    code = bootstrap.load(ADDRESS, RECORD).replace(
+        "from flame_kernel.worker.main import start", "start = report.append"
+    )
     exec(code.replace("{}", "{'report': report}"), {"report": calls})  # the code under test is code
 
     assert calls == [ADDRESS]

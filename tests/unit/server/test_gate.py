@@ -29,6 +29,7 @@ from flame_kernel.security.keys import KeyPair
 from flame_kernel.server.boot import KernelFacts
 from flame_kernel.server.doorkeeper import Doorkeeper
 from flame_kernel.server.gate import Gate
+from flame_kernel.server.listing import Lister
 from flame_kernel.server.requests import Requests
 from flame_kernel.transport.interface import Cause
 from flame_kernel.transport.memory import Network
@@ -102,8 +103,8 @@ class House:
         self.now = 0.0
         self.network = Network()
         doorkeeper = Doorkeeper(self.admission, self.authorized, self.invites, "gpu1", lambda: NOW)
-        requests = Requests(self.registry)
-        self.gate = Gate(doorkeeper, self.registry, requests, context, "gpu1", 1_000_000, lambda: self.now)
+        requests = Requests(self.registry, Lister("gpu1", lambda session: None))
+        self.gate = Gate(doorkeeper, self.registry, requests, context, "gpu1", lambda: self.now)
         self.gate.listener = self.network.listen(self.gate)
         self.open = ExitStack()
 
@@ -354,11 +355,13 @@ async def test_a_client_that_fell_silent_is_let_go_and_greets_when_it_speaks_aga
     assert house.only_session().attachments["a1"].connected
 
 
-async def test_closing_tells_everybody(house: House) -> None:
-    callers = [await house.attached(session="work", attachment=name) for name in ("a1", "a2")]
+async def test_closing_lets_go_of_everybody_and_ends_nobody(house: House) -> None:
+    for name in ("a1", "a2"):
+        await house.attached(session="work", attachment=name)
     house.gate.close()
 
-    assert [await caller.refusal() for caller in callers] == ["link-lost", "link-lost"]
+    assert [attachment.connected for attachment in house.only_session().attachments.values()] == [False, False]
+    assert house.only_session().closed == 0
 
 
 async def test_a_calls_lane_reaches_the_worker(house: House) -> None:
@@ -425,7 +428,7 @@ async def test_a_calls_lane_is_refused_when_the_session_has_died_or_has_no_calls
 
 async def test_an_unexpected_failure_of_a_request_is_told_to_who_asked(house: House) -> None:
     caller = await house.attached(session="work")
-    house.registry.listing = None
+    house.registry.of = None
     caller.say(Kind.DATA, messages.TOPIC, messages.encode(messages.ListSessions(5)), number=1)
 
     answer = await caller.answer()

@@ -12,7 +12,7 @@ from flame_kernel.server.process import KernelProcess, how_it_ended, kernelspecs
 @pytest.mark.parametrize(
     ("status", "words"),
     [
-        (None, "it ended"),
+        (None, "it ended; how is not known, because the server was started again since"),
         (0, "it ended with exit code 0"),
         (3, "it ended with exit code 3"),
         (-signal.SIGSEGV, "it was ended by SIGSEGV"),

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from flame_kernel.errors import ProtocolError
+from flame_kernel.files.ends import OPERATIONS
 from flame_kernel.protocol.calls import Operation
+from flame_kernel.serialize import Parts
 from flame_kernel.worker.answers import ByPath
 from flame_kernel.worker.operations import Operations
 
@@ -24,7 +26,7 @@ def operations(namespace: dict[str, Any]) -> Operations:
 
 def test_every_operation_is_carried_out_by_something(operations: Operations) -> None:
     of_the_worker = {Operation.HOLD, Operation.RELEASE, Operation.INTERRUPT}
-    assert set(operations._table) | of_the_worker == set(Operation)
+    assert set(operations._table) | OPERATIONS | of_the_worker == set(Operation)
 
 
 def test_execute_and_evaluate_share_the_sessions_namespace(operations: Operations, namespace: dict[str, Any]) -> None:
@@ -120,3 +122,14 @@ def test_outcomes_that_nobody_fetches_are_forgotten(operations: Operations) -> N
 def test_operands_of_the_wrong_kind_break_the_protocol(operations: Operations, operands: Any) -> None:
     with pytest.raises(ProtocolError):
         operations.run(Operation.EVALUATE, operands)
+
+
+def test_operations_on_files_are_told_from_others_by_their_form(operations: Operations) -> None:
+    told = operations.run(Operation.WHERE, Parts(["/"]))
+    assert told.value[0] == "done"
+    with pytest.raises(ProtocolError):
+        operations.run(Operation.WHERE, ("/",))
+    with pytest.raises(ProtocolError):
+        operations.run(Operation.EVALUATE, Parts(["1"]))
+    with pytest.raises(ProtocolError):
+        operations.run(Operation.WHERE, Parts("/"))

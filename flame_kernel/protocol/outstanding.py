@@ -1,4 +1,4 @@
-"""Requests that the session has not replied to yet: when it goes, each of them still gets its reply."""
+"""Requests that a kernel has not replied to yet: when it goes, each of them still gets its reply."""
 
 from __future__ import annotations
 
@@ -13,19 +13,23 @@ class Outstanding:
         self._requests: dict[str, tuple[Channel, Envelope]] = {}
 
     def asked(self, channel: Channel, request: Envelope, header: Header) -> None:
-        """Note what goes to the session."""
+        """Note what goes to the kernel."""
         if header.msg_type.endswith("_request"):
             # Buffers are of no use for an answer, and may be large.
             self._requests[header.msg_id] = (channel, Envelope(request.identities, request.parts[:4]))
 
-    def replied(self, reply: Envelope) -> None:
-        """Note what the session says on shell or control."""
+    def replied(self, reply: Envelope) -> Envelope | None:
+        """Note what the kernel says on shell or control.
+
+        Returns:
+            The request that it's the reply to, if it's one.
+        """
         try:
             parent = reply.parent()
         except ProtocolError:
-            return
-        if parent is not None:
-            self._requests.pop(parent.msg_id, None)
+            return None
+        _, request = self._requests.pop(parent.msg_id, (None, None)) if parent is not None else (None, None)
+        return request
 
     @property
     def any(self) -> bool:
@@ -37,6 +41,10 @@ class Outstanding:
         return {
             msg_id for msg_id, (_, request) in self._requests.items() if request.header().msg_type == "execute_request"
         }
+
+    def all(self) -> list[tuple[Channel, Envelope]]:
+        """Return what has no reply, in the order in which it was asked."""
+        return list(self._requests.values())
 
     def take_all(self) -> list[tuple[Channel, Envelope]]:
         """Return what has no reply, in the order in which it was asked, and forget it."""
