@@ -122,7 +122,12 @@ class WorkerConversation:
         """Greet server and worker over a new connection; the arguments are those of :meth:`next`."""
         while self._connection is None:
             self._connection = Connection(self._context, self.endpoint, self._wake)
-            if not self._greet(deadline, waiting):
+            try:
+                greeted = self._greet(deadline, waiting)
+            except BaseException:
+                self.drop()  # nobody has greeted over it, so it's of no use to the next call
+                raise
+            if not greeted:
                 self._pause()
         self._wake.ring_again()
 

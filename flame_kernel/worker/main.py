@@ -13,8 +13,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import MutableMapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from flame_kernel.buffers import Buffer
 from flame_kernel.errors import FlameError, LimitExceeded, ProtocolError
@@ -37,8 +36,7 @@ MAX_CALLS = 64
 MAX_WAITING = 10_000
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(NamedTuple):
     """A call that is to be carried out.
 
     Attributes:

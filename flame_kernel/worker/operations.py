@@ -13,7 +13,7 @@ from flame_kernel.buffers import size
 from flame_kernel.errors import ProtocolError, SerializationError
 from flame_kernel.files import ends
 from flame_kernel.protocol.calls import Operation
-from flame_kernel.protocol.references import resolving
+from flame_kernel.protocol.references import resolve, resolving
 from flame_kernel.serialize import Parts, dump, load
 from flame_kernel.worker import iterators
 from flame_kernel.worker.answers import ByPath, ByReference, Several
@@ -39,6 +39,10 @@ _NAMED = frozenset(
         Operation.OUTCOME,
     }
 )
+
+# How a pickle names what a client's proxy becomes; a pickle of up to so many bytes is searched for it.
+_PROXY = resolve.__module__.encode("ascii")
+_SHORT = 16 * 1024
 
 # What can't be part of a batch: it belongs to a conversation rather than to the session.
 _NOT_IN_A_BATCH = frozenset({Operation.BATCH, Operation.HOLD, Operation.INTERRUPT, Operation.RELEASE})
@@ -103,6 +107,8 @@ class Operations:
 
     def load(self, form: int, parts: Any, plain: bool) -> Any:
         """Read operands; the client's proxies among them become what they stand for."""
+        if parts and size(parts[0]) < _SHORT and _PROXY not in bytes(parts[0]):
+            return load(form, parts, plain)  # most calls: nothing in it stands for something here
         with resolving(self._find):
             return load(form, parts, plain)
 
