@@ -58,13 +58,16 @@ class FlameMagics(Magics):
     @argument("-n", "--name", help="what to call the connection; the target's name unless told")
     @argument("-s", "--session", help="the name of a session to share; a private one unless told")
     @argument("-k", "--kernel", help="the kernelspec to run there")
+    @argument("-o", "--observe", action="store_true", help="only look on; the session has to be there")
     @no_var_expand
     @line_magic
     def flame_connect(self, line: str) -> Flame:
         """Connect this notebook to a Flame server; %%flame cells run there from now on."""
         arguments = parse_argstring(self.flame_connect, line)
         with _short_errors():
-            flame = connect(arguments.target, session=arguments.session, kernel=arguments.kernel)
+            flame = connect(
+                arguments.target, session=arguments.session, kernel=arguments.kernel, observe=arguments.observe
+            )
         self._target = arguments.target
         self.connections.add(arguments.name or flame.session.host, flame)
         if flame.unseen:

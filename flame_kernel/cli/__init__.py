@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from flame_kernel import __version__
-from flame_kernel.cli import jupyter, serve, sessions, work
+from flame_kernel.cli import jupyter, keys, serve, sessions, work
 from flame_kernel.cli.serve import serve_main as serve_main
 from flame_kernel.cli.style import HELP, OneLine
 
@@ -19,6 +19,7 @@ def main() -> None:
 for command in (
     serve.serve,
     serve.invite,
+    keys.keys,
     jupyter.install,
     jupyter.kernels,
     sessions.ls,

@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from flame_kernel.cli.style import HELP, errors_in_one_line
+from flame_kernel.cli.style import HELP, ROLES, errors_in_one_line
 
 # How long an invite is good for unless told otherwise, in seconds.
 _INVITE_LIFETIME_S = 3600.0
@@ -70,7 +70,8 @@ def serve(
 @click.option("-H", "--host", help="The address that clients will use; this host's name unless told.")
 @click.option("-p", "--port", type=click.IntRange(1, 65535), help="The port that clients will use.")
 @click.option("--minutes", default=60.0, show_default=True, help="How long it is good for.")
-def invite(host: str | None, port: int | None, minutes: float) -> None:
+@click.option("--role", type=click.Choice(ROLES), default="admin", show_default=True, help="What its user may do.")
+def invite(host: str | None, port: int | None, minutes: float, role: str) -> None:
     """Print a fresh invite to this machine's server; it works once."""
     from flame_kernel.security.keys import load_or_create
     from flame_kernel.server.config import load
@@ -79,7 +80,7 @@ def invite(host: str | None, port: int | None, minutes: float) -> None:
     config = load(os.environ)
     keys = load_or_create(key_path(config), f"server key of {socket.gethostname()}")
     where = host or _name_for_clients(config.host)
-    click.echo(_fresh_invite(config, where, port or config.port or 0, keys.public, minutes * 60))
+    click.echo(_fresh_invite(config, where, port or config.port or 0, keys.public, minutes * 60, role))
 
 
 def serve_main() -> None:
@@ -130,12 +131,13 @@ def _name_for_clients(host: str) -> str:
     return socket.gethostname() if host in ("0.0.0.0", "::", "*") else host
 
 
-def _fresh_invite(config: Any, host: str, port: int, server_key: bytes, lifetime_s: float) -> str:
+def _fresh_invite(config: Any, host: str, port: int, server_key: bytes, lifetime_s: float, role: str = "admin") -> str:
+    from flame_kernel.security.authorized_key import Role
     from flame_kernel.security.invites import Invite
     from flame_kernel.server.main import invite_book
 
     fresh = Invite.mint(host, port, server_key)
-    invite_book(config).issue(fresh, lifetime_s, time.time())
+    invite_book(config).issue(fresh, lifetime_s, time.time(), Role.named(role))
     return str(fresh)
 
 

@@ -9,6 +9,8 @@ import click
 
 from flame_kernel.errors import FlameError
 
+ROLES = ("observe", "execute", "files", "admin")
+
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
 

@@ -42,6 +42,13 @@ class Place(Protocol):
         """Its name."""
 
     @property
+    def most_bytes(self) -> int:
+        """The largest message that the server takes, in bytes; 0 when it did not say."""
+
+    def require_calls(self) -> None:
+        """Raise an error if no calls may be made."""
+
+    @property
     def conversation(self) -> str:
         """What the server knows the client's conversation with it by, whatever it is called by now."""
 
@@ -91,6 +98,7 @@ class Calls:
         """
         if self._over is not None:
             raise self._over
+        self._place.require_calls()
         try:
             value, error = self._lanes.call(operation, operands, timeout, self._place.show, self._settle_on)
         except (FlameError, KeyboardInterrupt) as ours:
@@ -166,11 +174,21 @@ class Calls:
 
     def _lane(self, wake: Wake) -> Lane:
         place = self._place
-        return Lane(self._context, place.endpoint, place.session, self.plain, self._client, wake, place.conversation)
+        return Lane(
+            self._context,
+            place.endpoint,
+            place.session,
+            self.plain,
+            self._client,
+            wake,
+            place.conversation,
+            place.most_bytes,
+        )
 
     def _require_pipeline(self) -> Pipeline:
         if self._over is not None:
             raise self._over
+        self._place.require_calls()
         if self._pipeline is None:
             with self._lock:
                 if self._pipeline is None:
@@ -178,7 +196,7 @@ class Calls:
                     talk = WorkerConversation(
                         self._context, place.endpoint, place.session, self._client, wake, place.conversation
                     )
-                    self._pipeline = Pipeline(talk, wake, self.plain)
+                    self._pipeline = Pipeline(talk, wake, self.plain, place.most_bytes)
         return self._pipeline
 
     def _settle_on(self, lane: Lane, answer: CallAnswer) -> Settled:

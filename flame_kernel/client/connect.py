@@ -22,6 +22,7 @@ def connect(
     session: str | None = None,
     kernel: str | None = None,
     plain: bool = False,
+    observe: bool = False,
     timeout: float = 60.0,
 ) -> Flame:
     """Connect to a Flame server and a session on it.
@@ -30,9 +31,11 @@ def connect(
         target: ``host``, ``host:port``, an invite (``flame://host:port/#…``), the path of a unix socket, or nothing:
             then FLAME_HOST counts, and without it a server on this machine, which is started if need be.
         session: The name of a session to share with everyone who has the same key; it's started if there's none, and
-            stays. Without it (and without FLAME_SESSION) the connection gets a private one, which ends with it.
+            stays. ``owner/name`` is a session of another key that shares it. Without a name (and without FLAME_SESSION)
+            the connection gets a private one, which ends with it.
         kernel: The kernelspec of a session that has to be started; FLAME_KERNEL, else the server's default.
         plain: Whether only plain data may cross: nothing is ever unpickled here.
+        observe: Whether only to look on: the session has to be there, and nothing in it is changed.
         timeout: How long connecting may take, in seconds, a new session's start included.
 
     Returns:
@@ -58,6 +61,7 @@ def connect(
             plain,
             timeout,
             environ,
+            observe=observe,
         )
     except FlameError as error:
         # The line says what to do; the way it came explains nothing to the user.

@@ -5,13 +5,14 @@ from __future__ import annotations
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from typing import TypeVar
 
 import zmq
 
 from flame_kernel.client import embedded
 from flame_kernel.client.session import SessionClient, SessionEvents, Wanted
 from flame_kernel.client.target import Address, Embedded, Target, UnixSocket
-from flame_kernel.errors import HostUnknown, KeyRefused, LinkLost, ServerUnreachable
+from flame_kernel.errors import HostKeyChanged, HostUnknown, KeyRefused, LinkLost, ServerUnreachable
 from flame_kernel.protocol import messages
 from flame_kernel.security.folders import Folders, private
 from flame_kernel.security.invites import Invite
@@ -21,6 +22,10 @@ from flame_kernel.transport.interface import Endpoint
 
 _EMBEDDED_TRIES = 3
 
+# A server that is flooded hangs up in the middle of handshakes, which looks as if it had another key: once is no proof.
+_HANDSHAKES = 3
+
+T = TypeVar("T")
 Attempt = Callable[[Endpoint], Awaitable[tuple[Endpoint, SessionClient]]]
 
 
@@ -63,12 +68,15 @@ class Connector:
         revive = self._start_embedded if isinstance(target, Embedded) else None
 
         async def attempt(endpoint: Endpoint) -> tuple[Endpoint, SessionClient]:
-            client = self._opening = SessionClient(self._context, endpoint, events, wanted, self._client_id, revive)
-            try:
-                await client.open(self._timeout)
-            finally:
-                self._opening = None
-            return endpoint, client
+            async def once() -> SessionClient:
+                client = self._opening = SessionClient(self._context, endpoint, events, wanted, self._client_id, revive)
+                try:
+                    await client.open(self._timeout)
+                finally:
+                    self._opening = None
+                return client
+
+            return endpoint, await _insist(once)
 
         if isinstance(target, Embedded):
             return await self._embedded(attempt, start=not wanted.existing and wanted.lane == messages.LANE_SESSION)
@@ -134,7 +142,7 @@ class Connector:
         address = Address(invite.host, invite.port)
         once = invite.keypair()
         door = Endpoint(_tcp(address), str(address), invite.server_key, once.public, once.secret)
-        await enrol(self._context, door, self._own_key(), self._timeout)
+        await _insist(lambda: enrol(self._context, door, self._own_key(), self._timeout))
         self._known_hosts().pin(str(address), invite.server_key, replace=True)
 
     def _known(self, address: Address) -> Endpoint:
@@ -153,6 +161,13 @@ class Connector:
 
     def _own_key(self) -> KeyPair:
         return load_or_create(private(self._folders.config) / "client.key", f"client key of {socket.gethostname()}")
+
+
+async def _insist(work: Callable[[], Awaitable[T]]) -> T:
+    for _ in range(_HANDSHAKES - 1):
+        with suppress(HostKeyChanged):
+            return await work()
+    return await work()
 
 
 def _tcp(address: Address) -> str:

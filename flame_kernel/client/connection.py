@@ -21,11 +21,14 @@ from flame_kernel.client.failures import marked
 from flame_kernel.client.missed import Follower, Missed, Overheard, question_of
 from flame_kernel.client.remote_end import RemoteEnd
 from flame_kernel.client.session import Fate, SessionClient, Wanted, resumed
+from flame_kernel.client.sharing import Sharing
 from flame_kernel.client.target import Target
+from flame_kernel.client.watching import Watches
 from flame_kernel.errors import (
     FlameError,
     FlameTimeout,
     LinkLost,
+    NotPermitted,
     RemoteError,
     SessionDied,
     SessionError,
@@ -53,6 +56,7 @@ class Connection:
         timeout: How long connecting may take, in seconds.
         environ: The environment.
         existing: Whether the session has to be there already.
+        observe: Whether only to look on.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class Connection:
         timeout: float,
         environ: Mapping[str, str],
         existing: bool = False,
+        observe: bool = False,
     ) -> None:
         self._plain = plain
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -72,10 +77,11 @@ class Connection:
         self._streams = Terminal()
         self._over: FlameError | None = None
         self.calls = Calls(self._context, self, plain)
+        self._watches = Watches()
         self._loop = BackgroundLoop("flame-link")
         connector = Connector(self._context, environ, timeout)
         try:
-            opened = self._loop.run(connector.open(target, self, Wanted(session, kernel, existing)))
+            opened = self._loop.run(connector.open(target, self, Wanted(session, kernel, existing, observe=observe)))
         except BaseException:
             self.calls.close()
             self._loop.close()
@@ -102,6 +108,19 @@ class Connection:
         return self.welcome.session
 
     @property
+    def most_bytes(self) -> int:
+        """The largest message that the server takes, in bytes; 0 when it did not say."""
+        return self.welcome.message_bytes
+
+    def require_calls(self) -> None:
+        """Raise an error if this connection may make no calls.
+
+        Raises:
+            NotPermitted: It only observes.
+        """
+        self._require_more_than_observing("calls need")
+
+    @property
     def conversation(self) -> str:
         """What the server knows this client's conversation by, whatever the session is called by now."""
         return self._client.conversation
@@ -110,6 +129,16 @@ class Connection:
     def closed(self) -> bool:
         """Whether it can't be used any more."""
         return self._over is not None
+
+    @property
+    def sharing(self) -> Sharing:
+        """Who else may use the session."""
+        return Sharing(self._loop, self._client, self._require_open)
+
+    def outputs(self) -> Iterator[dict[str, Any]]:
+        """Return what everything that runs in the session shows from now on."""
+        self._require_open()
+        return self._watches.begin()
 
     @contextmanager
     def copying(self, timeout: float | None) -> Iterator[RemoteEnd]:
@@ -120,6 +149,7 @@ class Connection:
         """
         self._require_open()
         deadline = None if timeout is None else time.monotonic() + timeout
+        self._require_more_than_observing("copying files needs")
         with self.calls.borrowed() as lane:
             yield RemoteEnd(lane, self.endpoint.name, deadline, timeout)
 
@@ -160,9 +190,14 @@ class Connection:
             timeout: How long to wait, in seconds; ``None`` for as long as it takes.
         """
         self._require_open()
+        self._require_more_than_observing("running a cell needs")
         cell = Cell(request)
         msg_id = self._cells.begin(cell)
-        self._loop.call(lambda: self._client.send(Channel.SHELL, cell.request))
+        try:
+            self._loop.run(self._send(cell.request))
+        except FlameError:
+            self._cells.end(msg_id)
+            raise
 
         def answer(request: Envelope, text: str) -> None:
             reply = compose("input_reply", {"value": text}, session="flame-client", parent=request.parts[0])
@@ -273,9 +308,11 @@ class Connection:
         reply = compose("input_reply", {"value": text}, session="flame-client")
         self._loop.call(lambda: self._client.send(Channel.STDIN, reply))
 
-    def sessions(self, memory: bool = False, timeout: float | None = None) -> tuple[messages.SessionInfo, ...]:
-        """List the sessions of this key."""
-        return self._ask(self._client.sessions(memory), timeout)
+    def sessions(
+        self, memory: bool = False, everyone: bool = False, timeout: float | None = None
+    ) -> tuple[messages.SessionInfo, ...]:
+        """List the sessions of this key and those shared with it, or those of all keys."""
+        return self._ask(self._client.sessions(memory, everyone), timeout)
 
     def kernels(self, timeout: float | None = None) -> tuple[messages.KernelInfo, ...]:
         """List the host's kernelspecs."""
@@ -308,6 +345,7 @@ class Connection:
         """The kernel says something."""
         if not self._cells.on_jupyter(channel, envelope) and self._overheard is not None:
             self._overheard.put(channel, envelope)
+        self._watches.on_jupyter(channel, envelope)
 
     def on_fate(self, fate: Fate) -> None:
         """Something befell the session."""
@@ -379,6 +417,7 @@ class Connection:
             self._over = error
             self.calls.finish(error)
             self._fail(error)
+            self._watches.end()
 
     def _fail(self, error: FlameError) -> None:
         self._cells.fail(error)
@@ -410,6 +449,13 @@ class Connection:
             return self._loop.run(question, timeout)
         except FutureTimeout:
             raise FlameTimeout(f"no answer from {self.endpoint.name} within {timeout:g} s") from None
+
+    async def _send(self, request: Envelope) -> None:
+        self._client.send(Channel.SHELL, request)
+
+    def _require_more_than_observing(self, what: str) -> None:
+        if self.welcome.role == "observe":
+            raise NotPermitted(f"this connection only observes ({self.where}); {what} the role execute there")
 
     def _require_open(self) -> None:
         if self._over is not None:

@@ -117,14 +117,18 @@ class Flame(Calling):
         """Tell the session what its ``input()`` waits for, as :attr:`Missed.question` told it."""
         self._connection.answer(text)
 
-    def sessions(self, *, memory: bool = False, timeout: float | None = None) -> Sessions:
-        """List the sessions on the server that belong to this client's key.
+    def sessions(self, *, memory: bool = False, everyone: bool = False, timeout: float | None = None) -> Sessions:
+        """List the sessions on the server that belong to this client's key or are shared with it.
 
         Args:
             memory: Whether to find out how much memory they use.
+            everyone: Whether to list those of all keys, which takes the role ``admin``.
             timeout: How long to wait, in seconds; ``None`` for as long as it takes.
+
+        Raises:
+            NotPermitted: This client's key has not that role.
         """
-        return Sessions(self._connection.sessions(memory, timeout))
+        return Sessions(self._connection.sessions(memory, everyone, timeout))
 
     def put(
         self,
@@ -242,6 +246,18 @@ class Flame(Calling):
     def console(self) -> Console:
         """Return a console, whose lines run in the session as cells do: ``flame.console().interact()``."""
         return Console(self._connection)
+
+    def end_session(self, name: str) -> None:
+        """End another session and its process, for everyone who is attached.
+
+        Args:
+            name: Its name; ``owner/name`` for another key's, which takes the role ``admin``.
+
+        Raises:
+            UnknownSession: There's none of that name.
+            NotPermitted: This client's key has not that role.
+        """
+        self._connection.sharing.end(name)
 
     def kernels(self, *, timeout: float | None = None) -> tuple[KernelInfo, ...]:
         """List the kernelspecs of the host.

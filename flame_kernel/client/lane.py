@@ -16,6 +16,7 @@ import zmq
 
 from flame_kernel.buffers import Buffer
 from flame_kernel.client.conversing import WorkerConversation
+from flame_kernel.client.limits import require_size
 from flame_kernel.errors import FlameError, FlameTimeout, LinkLost
 from flame_kernel.protocol.calls import LAST, CallAnswer, Operation, Outcome, decode_answer, encode_request
 from flame_kernel.serialize import dump
@@ -39,6 +40,7 @@ class Lane:
         client: What the client is called on all its lanes, 16 bytes.
         wake: Ends, from another thread, the call that is under way; it raises :class:`LinkLost`.
         conversation: The client's conversation on the session lane, by which a session is found that was renamed.
+        most_bytes: The largest message that the server takes, in bytes; 0 when it did not say.
     """
 
     def __init__(
@@ -50,12 +52,14 @@ class Lane:
         client: bytes,
         wake: Wake,
         conversation: str = "",
+        most_bytes: int = 0,
     ) -> None:
         self.talk = WorkerConversation(context, endpoint, session, client, wake, conversation)
         self.number = 0  # of the call that is under way
         self._endpoint = endpoint
         self._session = session
         self._plain = plain
+        self._most_bytes = most_bytes
 
     def call(self, operation: Operation, operands: Any, timeout: float | None, on_stream: OnStream) -> CallAnswer:
         """Make a call and wait for its answer. Ctrl-C interrupts it over there, a second one gives up waiting.
@@ -77,11 +81,13 @@ class Lane:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         form, parts = dump(operands, self._plain)
+        request = encode_request(operation, form, parts, self._plain)
+        require_size(request, self._most_bytes, self._endpoint.name)
         talk = self.talk
         self.number = 0
         if not talk.connected:
             talk.connect(deadline, waiting=False)
-        number = self.number = talk.push(encode_request(operation, form, parts, self._plain))
+        number = self.number = talk.push(request)
         talk.flush()
         interrupted = False
         while True:
@@ -114,7 +120,11 @@ class Lane:
 
         Returns:
             The number that its answers will name.
+
+        Raises:
+            LimitExceeded: It's larger than the server takes.
         """
+        require_size(request, self._most_bytes, self._endpoint.name)
         if not self.talk.connected:
             self.talk.connect(deadline, waiting=False)
         number = self.talk.push(request)

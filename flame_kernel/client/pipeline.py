@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from flame_kernel.buffers import Buffer
 from flame_kernel.client.conversing import WorkerConversation
+from flame_kernel.client.limits import require_size
 from flame_kernel.errors import FlameError, LinkLost, ProtocolError
 from flame_kernel.protocol.calls import LAST, CallAnswer, Operation, decode_answer, encode_request
 from flame_kernel.protocol.conversation import Message
@@ -72,9 +73,11 @@ class Pipeline:
         talk: The conversation with the worker.
         wake: What its waits are ended by.
         plain: Whether only plain data may cross.
+        most_bytes: The largest message that the server takes, in bytes; 0 when it did not say.
     """
 
-    def __init__(self, talk: WorkerConversation, wake: Wake, plain: bool) -> None:
+    def __init__(self, talk: WorkerConversation, wake: Wake, plain: bool, most_bytes: int = 0) -> None:
+        self._most_bytes = most_bytes
         self._talk = talk
         self._wake = wake
         self._plain = plain
@@ -107,7 +110,9 @@ class Pipeline:
             LinkLost: The connection was closed.
         """
         form, parts = dump(operands, self._plain)
-        order = Order(encode_request(operation, form, parts, self._plain, oneway), waiter, oneway)
+        request = encode_request(operation, form, parts, self._plain, oneway)
+        require_size(request, self._most_bytes, self._talk.endpoint.name)
+        order = Order(request, waiter, oneway)
         if self._closing:
             raise LinkLost(_CLOSED)
         self._orders.append(order)

@@ -8,6 +8,7 @@ from typing import Any
 from flame_kernel.buffers import Buffer
 from flame_kernel.client.failures import from_answer
 from flame_kernel.client.lane import Lane
+from flame_kernel.errors import NotPermitted, RemoteError
 from flame_kernel.files.chunks import CHUNK
 from flame_kernel.files.ends import Reply, reply
 from flame_kernel.protocol.calls import CallAnswer, Operation, Outcome, encode_request
@@ -81,6 +82,9 @@ class RemoteEnd:
 
     def _read(self, answer: CallAnswer) -> Reply:
         if answer.outcome is Outcome.ERROR:
-            raise from_answer(answer, self.where, plain=True)
+            error = from_answer(answer, self.where, plain=True)
+            if isinstance(error, RemoteError) and error.ename == NotPermitted.__name__:
+                raise NotPermitted(error.evalue)
+            raise error
         # Plain data on every connection: what carries files has no need of pickles.
         return reply(load(answer.format, answer.parts, plain=True), self.where)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 from flame_kernel.client.connection import Connection
 
 
@@ -34,6 +37,57 @@ class RemoteSession:
     def language(self) -> str:
         """Its language, such as ``python``."""
         return self._connection.welcome.language
+
+    @property
+    def role(self) -> str:
+        """What this connection may do in it: ``observe``, ``execute``, ``files`` or ``admin``."""
+        return self._connection.welcome.role
+
+    @property
+    def owner(self) -> str:
+        """What its owner is called when it belongs to another key; empty when it's this one's own."""
+        return self._connection.welcome.owner
+
+    def share(self, who: str, role: str = "observe") -> tuple[str, ...]:
+        """Let another key use this session, as ``connect(session="owner/name")``; it has to have a name.
+
+        Args:
+            who: The key's fingerprint or its comment, as ``flame keys list`` shows them; ``*`` for every key that the
+                server admits.
+            role: What it may do at most: ``observe`` sees the outputs, ``execute`` runs cells and calls, ``files``
+                also puts and gets files.
+
+        Returns:
+            Whom the session is shared with, and what they may do.
+
+        Raises:
+            NotPermitted: This client's key has not the role ``admin``.
+            ConfigurationError: The server admits no such key.
+            SessionError: The session is private.
+        """
+        return self._connection.sharing.share(who, role, "")
+
+    def unshare(self, who: str = "") -> tuple[str, ...]:
+        """Let another key use this session no more; its connections to it end at once.
+
+        Args:
+            who: As it was shared; empty for everybody.
+
+        Returns:
+            Whom it is still shared with.
+
+        Raises:
+            ConfigurationError: It isn't shared with them.
+        """
+        return self._connection.sharing.unshare(who, "")
+
+    def outputs(self) -> Iterator[dict[str, Any]]:
+        """Return an iterator over what everything in this session shows from now on, whoever runs it.
+
+        Returns:
+            Outputs as nbformat 4 writes them; it waits for the next one, and ends with the connection.
+        """
+        return self._connection.outputs()
 
     def interrupt(self, *, timeout: float | None = None) -> None:
         """Interrupt the cell that runs, as Ctrl-C would.

@@ -15,6 +15,7 @@ import msgspec
 import zmq
 
 from flame_kernel.buffers import Buffer
+from flame_kernel.client.limits import require_size
 from flame_kernel.client.link import Link
 from flame_kernel.errors import ConnectError, FlameError, FlameTimeout, LinkLost, ProtocolError
 from flame_kernel.protocol import messages, packets
@@ -54,12 +55,14 @@ class Wanted(msgspec.Struct, frozen=True):
         kernel: The kernelspec if it has to be started; empty for the server's default.
         existing: Whether it has to be there already.
         lane: The lane: the session's, or the server's, which needs no session.
+        observe: Whether only to look on.
     """
 
     session: str = ""
     kernel: str = ""
     existing: bool = False
     lane: str = messages.LANE_SESSION
+    observe: bool = False
 
 
 class SessionClient:
@@ -97,6 +100,7 @@ class SessionClient:
             client=own_name(),
             folder=os.getcwd(),
             existing=wanted.existing,
+            observe=wanted.observe,
         )
         self._link: Link | None = None
         self._opened: asyncio.Future[messages.Welcome] | None = None
@@ -146,8 +150,15 @@ class SessionClient:
         return await asyncio.to_thread(why_not, self._endpoint, cause)
 
     def send(self, channel: Channel, envelope: Envelope) -> None:
-        """Send the kernel a message; while the link is down it waits."""
-        self._require_link().send(to_link(channel, envelope))
+        """Send the kernel a message; while the link is down it waits.
+
+        Raises:
+            LimitExceeded: It's larger than the server takes.
+        """
+        parts = to_link(channel, envelope)
+        if self.welcome is not None:
+            require_size(parts, self.welcome.message_bytes, self._endpoint.name)
+        self._require_link().send(parts)
 
     @property
     def conversation(self) -> str:
@@ -197,9 +208,21 @@ class SessionClient:
         missed, self._missed = self._missed, []
         return missed, done
 
-    async def sessions(self, memory: bool = False) -> tuple[messages.SessionInfo, ...]:
-        """List the sessions of this key."""
-        return (await self._request(messages.ListSessions(next(self._numbers), memory))).sessions
+    async def share(self, who: str, role: str, session: str = "") -> tuple[str, ...]:
+        """Let another key use a session; returns whom it is shared with then."""
+        return (await self._request(messages.Share(next(self._numbers), who, role, session))).shared
+
+    async def unshare(self, who: str, session: str = "") -> tuple[str, ...]:
+        """Let another key use a session no more; returns whom it is shared with still."""
+        return (await self._request(messages.Unshare(next(self._numbers), who, session))).shared
+
+    async def end_other(self, session: str) -> None:
+        """End another session than this one."""
+        await self._request(messages.Close(next(self._numbers), session))
+
+    async def sessions(self, memory: bool = False, everyone: bool = False) -> tuple[messages.SessionInfo, ...]:
+        """List the sessions of this key and those shared with it, or those of all keys."""
+        return (await self._request(messages.ListSessions(next(self._numbers), memory, everyone))).sessions
 
     async def kernels(self) -> tuple[messages.KernelInfo, ...]:
         """List the host's kernelspecs."""

@@ -55,15 +55,17 @@ def pack(parts: Sequence[Buffer], prefix: bytes = b"") -> list[Buffer]:
         raise ProtocolError(f"a message of {len(parts)} parts can't be sent; the limit is {MAX_PARTS} parts")
     table = []
     inline: list[Buffer] = []
+    room = CHUNK  # many small parts don't make a first frame without end
     frames: list[Buffer] = [b""]
     for part in parts:
         length = size(part)
-        if length >= OWN_FRAME:
+        if length >= OWN_FRAME or length > room:
             table.append(length | _APART)
             frames.extend(_chunks(part, length))
         else:
             table.append(length)
             inline.append(part)
+            room -= length
     frames[0] = b"".join((prefix, _COUNT.pack(len(table)), struct.pack(f"!{len(table)}Q", *table), *inline))
     return frames
 

@@ -41,6 +41,7 @@ class Hello(msgspec.Struct, frozen=True, omit_defaults=True):
         folder: Where the client works. A server on the same machine starts a session there; others pay it no heed.
         key: For ``enrol``: the client's own public key, as text.
         existing: Whether the session has to be there already.
+        observe: Whether the client only looks on: it attaches to a session that is there, and changes nothing in it.
     """
 
     versions: tuple[int, ...]
@@ -53,6 +54,7 @@ class Hello(msgspec.Struct, frozen=True, omit_defaults=True):
     folder: str = ""
     key: str = ""
     existing: bool = False
+    observe: bool = False
 
 
 class Welcome(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -69,6 +71,9 @@ class Welcome(msgspec.Struct, frozen=True, omit_defaults=True):
         pid: The kernel's process id on the host, 0 when unknown.
         state: Where the session stands, as in ``session``.
         unseen: How many outputs of the session nobody has seen.
+        role: What this client may do in the session, as in ``authorized_keys``.
+        owner: What its owner is called when the session belongs to another key.
+        message_bytes: The largest message that the server takes, in bytes; 0 when it does not say.
     """
 
     version: int
@@ -81,6 +86,9 @@ class Welcome(msgspec.Struct, frozen=True, omit_defaults=True):
     pid: int = 0
     state: str = ""
     unseen: int = 0
+    role: str = ""
+    owner: str = ""
+    message_bytes: int = 0
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -160,15 +168,43 @@ class AskMissed(msgspec.Struct, frozen=True, tag="missed", omit_defaults=True):
     keep: bool = False
 
 
+class Share(msgspec.Struct, frozen=True, tag="share", omit_defaults=True):
+    """Let another key use a session.
+
+    Attributes:
+        who: The key's fingerprint, its comment, or ``*`` for every key.
+        role: What it may do there at most: ``observe``, ``execute`` or ``files``.
+    """
+
+    id: int
+    who: str
+    role: str = "observe"
+    session: str = ""
+
+
+class Unshare(msgspec.Struct, frozen=True, tag="unshare", omit_defaults=True):
+    """Let another key use a session no more; its connections to it end.
+
+    Attributes:
+        who: As it was shared; empty for everybody whom it is shared with.
+    """
+
+    id: int
+    who: str = ""
+    session: str = ""
+
+
 class ListSessions(msgspec.Struct, frozen=True, tag="sessions", omit_defaults=True):
-    """List the sessions that belong to this key.
+    """List the sessions that belong to this key, and those that are shared with it.
 
     Attributes:
         memory: Whether to find out how much memory they use.
+        everyone: Whether to list those of all other keys too, which takes the role ``admin``.
     """
 
     id: int
     memory: bool = False
+    everyone: bool = False
 
 
 class ListKernels(msgspec.Struct, frozen=True, tag="kernels"):
@@ -177,7 +213,7 @@ class ListKernels(msgspec.Struct, frozen=True, tag="kernels"):
     id: int
 
 
-Request = Interrupt | Restart | Close | Rename | Detach | AskMissed | ListSessions | ListKernels
+Request = Interrupt | Restart | Close | Rename | Detach | AskMissed | Share | Unshare | ListSessions | ListKernels
 
 
 class SessionInfo(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -199,6 +235,9 @@ class SessionInfo(msgspec.Struct, frozen=True, omit_defaults=True):
             can't be found out.
         ends_in: After how many seconds it is ended unless a client comes back; ``None`` for never.
         cause: How it died, if it did.
+        owner: What its owner is called, when that is another key.
+        role: What this client may do in it.
+        shared: Whom it is shared with, and what they may do: ``ann@laptop (observe)``.
     """
 
     name: str
@@ -215,6 +254,9 @@ class SessionInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     memory: int | None = None
     ends_in: float | None = None
     cause: str = ""
+    owner: str = ""
+    role: str = ""
+    shared: tuple[str, ...] = ()
 
 
 class KernelInfo(msgspec.Struct, frozen=True):
@@ -241,6 +283,7 @@ class Done(msgspec.Struct, frozen=True, tag="done", omit_defaults=True):
         running: After what was missed: the ids of the cells that still run.
         dropped_outputs: How many outputs that were missed had to make room.
         dropped_lines: How many lines of text had to make room.
+        shared: Whom the session is shared with now, and what they may do: ``ann@laptop (observe)``.
     """
 
     id: int
@@ -249,6 +292,7 @@ class Done(msgspec.Struct, frozen=True, tag="done", omit_defaults=True):
     running: tuple[str, ...] = ()
     dropped_outputs: int = 0
     dropped_lines: int = 0
+    shared: tuple[str, ...] = ()
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):

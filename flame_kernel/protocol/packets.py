@@ -25,6 +25,9 @@ from flame_kernel.buffers import Buffer
 from flame_kernel.errors import ProtocolError
 from flame_kernel.protocol.frames import pack, unpack
 
+# What a packet takes at most beside its parts: its head, and the table of their lengths.
+OVERHEAD_BYTES = 64 * 1024
+
 VERSION = 1
 MAGIC = 0xF0 | VERSION
 

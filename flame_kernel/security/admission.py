@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
+from flame_kernel.errors import KeyFileError
 from flame_kernel.security.authorized import AuthorizedKeys
 from flame_kernel.security.authorized_key import Role
 from flame_kernel.security.invite_book import InviteBook, InviteState
@@ -45,6 +47,7 @@ class Admission:
         clock: Gives the time as a Unix timestamp.
         report: Gets a line for the server's log when a file can't be used; the same trouble is told once, not at
             each connection, so that strangers can't fill the log.
+        on_refused: Called with a reason, an address and a fingerprint for each client that is not let in.
 
     Example:
         ``zap(context, Admission(authorized, invites, time.time, log.warning))``
@@ -56,11 +59,14 @@ class Admission:
         invites: InviteBook,
         clock: Callable[[], float],
         report: Callable[[str], None],
+        on_refused: Callable[[str, str, str], None] = lambda why, address, fingerprint: None,
     ) -> None:
         self._authorized = authorized
         self._invites = invites
         self._clock = clock
         self._report = report
+        self._on_refused = on_refused
+        self.asked_from = ""  # the address of the client that the next question is about
         self._reported: frozenset[str] = frozenset()
 
     def callback(self, domain: str, key: bytes) -> bool:
@@ -85,6 +91,9 @@ class Admission:
         for trouble in sorted(troubles - self._reported):
             self._report(trouble)
         self._reported = troubles
+        if not admitted:
+            with suppress(KeyFileError):  # what is no key has no fingerprint; CURVE lets none through
+                self._on_refused("its key is not admitted", self.asked_from, fingerprint(key))
         return admitted
 
     def who(self, public: bytes) -> Identity:

@@ -88,6 +88,52 @@ class AuthorizedKeys:
             raise KeyFileError(contents.problems[0])
         return list(contents.keys.values())
 
+    def matching(self, what: str, *, exactly: bool = False) -> list[AuthorizedKey]:
+        """Find keys by what people call them; damaged lines are passed over.
+
+        Args:
+            what: A key, a fingerprint or a comment; or, when that finds nothing, how a fingerprint or comment begins.
+            exactly: Whether beginnings don't count.
+
+        Returns:
+            The entries, in the file's order.
+
+        Raises:
+            KeyFileError: Other users can reach the file, or it can't be read.
+
+        Example:
+            ``authorized.matching("ann")``
+        """
+        wanted = text_files.one_line(what)
+        if not wanted:
+            return []
+        bare = wanted.removeprefix(KEY_TYPE).strip()
+        keys = self._current().keys.values()
+        found = [
+            known
+            for known in keys
+            if wanted in (known.fingerprint, known.comment) or bare == public_to_text(known.public)
+        ]
+        if found or exactly:
+            return found
+        hashed = wanted.removeprefix("SHA256:") or wanted
+        return [
+            known
+            for known in keys
+            if known.comment.startswith(wanted) or known.fingerprint.removeprefix("SHA256:").startswith(hashed)
+        ]
+
+    def roles(self) -> dict[str, Role]:
+        """Return all keys that are admitted now, by fingerprint, with their roles.
+
+        Raises:
+            KeyFileError: Other users can reach the file, or it can't be read.
+
+        Example:
+            ``authorized.roles()["SHA256:2jmj7l5rSw0yVb/v"]``
+        """
+        return {entry.fingerprint: entry.role for entry in self._current().keys.values()}
+
     def add(self, public: bytes, role: Role, comment: str) -> AuthorizedKey:
         """Make the file list a key with this role and comment; doing it again changes nothing.
 

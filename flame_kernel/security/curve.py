@@ -68,6 +68,14 @@ def zap(context: zmq.Context[Any], admission: Admission, domain: str = DOMAIN) -
     """
     from zmq.auth.asyncio import AsyncioAuthenticator
 
-    authenticator = AsyncioAuthenticator(context)
+    class Authenticator(AsyncioAuthenticator):
+        """Tells admission where a client comes from, which pyzmq's own callback does not say."""
+
+        async def handle_zap_message(self, msg: list[bytes]) -> None:
+            # RFC 27: version, request id, domain, address, …; one question is answered before the next is read.
+            admission.asked_from = msg[3].decode("ascii", "replace").removeprefix("::ffff:") if len(msg) > 3 else ""
+            await super().handle_zap_message(msg)
+
+    authenticator = Authenticator(context)
     authenticator.configure_curve_callback(domain, admission)
     return authenticator

@@ -13,8 +13,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from flame_kernel.errors import KeyFileError
+from flame_kernel.errors import ConfigurationError, KeyFileError
 from flame_kernel.security import text_files
+from flame_kernel.security.authorized_key import Role
 from flame_kernel.security.folders import private
 from flame_kernel.security.invites import Invite
 from flame_kernel.security.key_text import KEY_TYPE, public_from_text, public_to_text, raw_key
@@ -42,6 +43,7 @@ class _Record:
     public: bytes
     expires: float
     used: float | None
+    role: Role = Role.ADMIN
 
 
 class InviteBook:
@@ -59,13 +61,14 @@ class InviteBook:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def issue(self, invite: Invite, lifetime_s: float, now: float) -> None:
+    def issue(self, invite: Invite, lifetime_s: float, now: float, role: Role = Role.ADMIN) -> None:
         """Let an invite open the server once.
 
         Args:
             invite: The invite.
             lifetime_s: For how many seconds it stays open.
             now: The time.
+            role: What the key may do that is enrolled with it.
 
         Raises:
             KeyFileError: It can't be recorded, or was issued before.
@@ -78,7 +81,11 @@ class InviteBook:
         with text_files.locked(self.folder / "invites"):
             if self.state(public, now) is not InviteState.UNKNOWN:
                 raise KeyFileError("this invite was issued before: mint a new one")
-            lines = (f"public {KEY_TYPE} {public_to_text(public)}", f"expires {now + lifetime_s!r}")
+            lines = (
+                f"public {KEY_TYPE} {public_to_text(public)}",
+                f"expires {now + lifetime_s!r}",
+                f"role {role.value}",
+            )
             text_files.write(self._path(public, "open"), "".join(f"{line}\n" for line in lines))
 
     def state(self, public: bytes, now: float) -> InviteState:
@@ -107,6 +114,25 @@ class InviteBook:
         if record is None or record.public != public:
             raise KeyFileError(f"the invite file {path} is damaged: delete it and make a new invite")
         return InviteState.OPEN if now < record.expires else InviteState.EXPIRED
+
+    def role(self, public: bytes) -> Role:
+        """Tell what the key may do that is enrolled with an open invite.
+
+        Args:
+            public: The public half of the invite's key pair, in Z85.
+
+        Returns:
+            The role; the least there is for an invite that is not open.
+
+        Raises:
+            KeyFileError: The invite's file is damaged or can't be read.
+
+        Example:
+            ``authorized.add(client, book.role(invite.keypair().public), "ann@laptop")``
+        """
+        snapshot = text_files.read(self._path(public, "open"))
+        record = None if snapshot is None else _parse(snapshot.text)
+        return Role.OBSERVE if record is None else record.role
 
     def redeem(self, public: bytes, now: float, by: str) -> InviteState:
         """Use an invite up; of any number of callers, in any processes, one alone finds it open.
@@ -177,10 +203,13 @@ def _ended(record: _Record) -> float:
 def _parse(text: str) -> _Record | None:
     try:
         match [line.split() for line in text.split("\n") if line.strip()]:
+            case [["public", kind, key], ["expires", expires], ["role", role], *used] if kind == KEY_TYPE:
+                record = _Record(public_from_text(key), float(expires), _used(used), Role.named(role))
+                return None if math.isnan(record.expires) else record
             case [["public", kind, key], ["expires", expires], *used] if kind == KEY_TYPE:
                 record = _Record(public_from_text(key), float(expires), _used(used))
                 return None if math.isnan(record.expires) else record
-    except (KeyFileError, ValueError):
+    except (ConfigurationError, ValueError):
         # None is how damage is told; the caller knows the file's name and says so.
         return None
     return None

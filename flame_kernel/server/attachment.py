@@ -10,6 +10,7 @@ from flame_kernel.protocol.conversation import Conversation, Hole, Message
 from flame_kernel.protocol.jupyter import Channel, Envelope, to_link
 from flame_kernel.protocol.packets import Kind, Packet, encode
 from flame_kernel.server.journal import Journal
+from flame_kernel.server.permits import NOBODY
 
 SendFrames = Callable[[Sequence[Buffer]], bool]
 
@@ -27,6 +28,7 @@ class Attachment:
     def __init__(self, name: str, client: str, limit_bytes: int, journal: Journal | None = None) -> None:
         self.name = name
         self.client = client
+        self.grant = NOBODY  # each greeting says anew who is there, and what they may do
         self._journal = journal
         self._conversation = Conversation(limit_bytes, journal)
         self._send: SendFrames | None = None

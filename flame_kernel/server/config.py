@@ -24,6 +24,12 @@ class Limits:
 
     Attributes:
         sessions: Sessions at a time.
+        clients: Clients of one session at a time, those that are away included.
+        connections: TCP connections at a time, whoever they are.
+        connections_per_key: Connections of one key at a time. A client has one for its session, and one for each call
+            that it has under way at the same time.
+        handshakes: Connections at a time that have not proved a key yet; beyond it the oldest is shut out.
+        message_bytes: The largest message from a client, in bytes.
         journal_bytes: What is kept for one client that is away, in bytes, most of it on disk; beyond it the oldest
             messages go, and it's told so.
         missed_bytes: What is kept of a session's outputs while no client is attached, in bytes; beyond it the oldest
@@ -39,6 +45,11 @@ class Limits:
     """
 
     sessions: int = 64
+    clients: int = 64
+    connections: int = 2048
+    connections_per_key: int = 512
+    handshakes: int = 128
+    message_bytes: int = 2 * 1024**3
     journal_bytes: int = 1024 * 1024 * 1024
     missed_bytes: int = 32 * 1024 * 1024
     session_bytes: int = 0

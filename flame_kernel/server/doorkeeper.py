@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from flame_kernel.errors import InviteError, KeyRefused, NotPermitted, ProtocolError
+from flame_kernel.errors import InviteError, KeyRefused, ProtocolError
 from flame_kernel.protocol.messages import Hello
 from flame_kernel.security.admission import Admission
 from flame_kernel.security.authorized import AuthorizedKeys
 from flame_kernel.security.authorized_key import Role
 from flame_kernel.security.invite_book import InviteBook, InviteState
 from flame_kernel.security.key_text import fingerprint, public_from_text
+from flame_kernel.server import permits
 from flame_kernel.server.peers import Caller
 
 log = logging.getLogger(__name__)
@@ -47,11 +48,12 @@ class Doorkeeper:
         self._host = host
         self._clock = clock
 
-    def recognise(self, user: bytes) -> Caller:
+    def recognise(self, user: bytes, address: str = "") -> Caller:
         """Return who is behind a connection.
 
         Args:
             user: The public key that authenticated it; empty on the unix socket, whose folder only its user can enter.
+            address: The host it comes from.
 
         Returns:
             The caller.
@@ -67,29 +69,28 @@ class Doorkeeper:
             raise KeyRefused(f"{self._host} no longer admits this client's key")
         if identity.role is None and identity.invite in _SPENT:
             raise InviteError(_SPENT[identity.invite].format(host=self._host))
-        return Caller(identity.fingerprint, identity.name, user, identity.role)
+        return Caller(identity.fingerprint, identity.name, user, identity.role, address)
 
-    def require_key(self, caller: Caller) -> None:
-        """Make sure that a caller may use sessions.
+    def require_role(self, caller: Caller, lane: str) -> None:
+        """Make sure that a caller may open a lane.
 
         Raises:
             KeyRefused: It came with an invite, which is good for enrolling only.
-            NotPermitted: Its key may only observe.
+            NotPermitted: The role of its key is not enough.
         """
         if caller.role is None:
             raise KeyRefused(f"an invite only enrols a key; connect to {self._host} with that key afterwards")
-        if caller.role < Role.EXECUTE:
-            raise NotPermitted(
-                f"{self._host} lets this client's key {caller.role.value} only, and there is no session to observe; "
-                "its role stands in authorized_keys there"
-            )
+        permits.require_role(caller.role, permits.LANES.get(lane, Role.OBSERVE), f"a {lane} lane to {self._host}")
 
-    def enrol(self, caller: Caller, hello: Hello) -> None:
+    def enrol(self, caller: Caller, hello: Hello) -> bytes:
         """Admit the client's own key from now on; the invite is used up.
 
         Args:
             caller: Who came with an invite.
             hello: What it said; its key is in it.
+
+        Returns:
+            The key.
 
         Raises:
             InviteError: The invite was used or has expired meanwhile.
@@ -98,8 +99,12 @@ class Doorkeeper:
         if caller.role is not None:
             raise ProtocolError("only who comes with an invite can be enrolled")
         key = public_from_text(hello.key)
+        role = self._invites.role(caller.public)
         state = self._invites.redeem(caller.public, self._clock(), fingerprint(key))
         if state is not InviteState.OPEN:
             raise InviteError(_SPENT.get(state, "{host} does not know this invite").format(host=self._host))
-        self._authorized.add(key, Role.ADMIN, hello.client)
+        known = self._authorized.lookup(key)
+        if known is None or known.role < role:  # an invite takes nothing from who is admitted already
+            self._authorized.add(key, role, hello.client)
         log.info("enrolled %s (%s)", hello.client, fingerprint(key))
+        return key

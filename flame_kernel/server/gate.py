@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import zmq
@@ -13,6 +14,7 @@ from flame_kernel.buffers import Buffer
 from flame_kernel.errors import (
     CallsUnavailable,
     FlameError,
+    KeyRefused,
     ProtocolError,
     SessionDied,
     UnknownSession,
@@ -22,17 +24,26 @@ from flame_kernel.protocol import messages, packets
 from flame_kernel.protocol.link import PeerEvent, PeerState
 from flame_kernel.protocol.packets import Kind, Packet
 from flame_kernel.protocol.session import SessionState
+from flame_kernel.security.authorized_key import Role
+from flame_kernel.security.key_text import fingerprint
+from flame_kernel.server.access import Access
 from flame_kernel.server.attachment import Attachment
+from flame_kernel.server.audit import Audit
+from flame_kernel.server.config import Limits
+from flame_kernel.server.counts import Counts
 from flame_kernel.server.doorkeeper import Doorkeeper
 from flame_kernel.server.lobby import Lobby
 from flame_kernel.server.peers import Peer
-from flame_kernel.server.registry import Registry
+from flame_kernel.server.permits import LANES, require_role
 from flame_kernel.server.relay import Relay
 from flame_kernel.server.requests import Asker, Requests
 from flame_kernel.server.session import Session
-from flame_kernel.transport.interface import Listener
+from flame_kernel.transport.interface import Listener, Origin
 
 log = logging.getLogger(__name__)
+
+# How long who is shut out has to hear why, in seconds, before the connection ends.
+_LAST_WORDS_S = 0.2
 
 
 class Gate:
@@ -40,46 +51,55 @@ class Gate:
 
     Args:
         doorkeeper: Knows who is behind a connection.
-        registry: The sessions.
+        access: Which sessions there are for whom.
         requests: Carries out what clients ask about sessions.
+        audit: Where who came is written down.
         context: The ZeroMQ context, for relays.
         host: What to call this host.
+        limits: What a server gives at most.
         clock: The event loop's time, in seconds.
     """
 
     def __init__(
         self,
         doorkeeper: Doorkeeper,
-        registry: Registry,
+        access: Access,
         requests: Requests,
+        audit: Audit,
         context: zmq.Context[zmq.Socket[bytes]],
         host: str,
+        limits: Limits,
         clock: Callable[[], float],
     ) -> None:
         self._doorkeeper = doorkeeper
-        self._registry = registry
+        self._access = access
         self._requests = requests
+        self._audit = audit
         self._context = context
         self._host = host
+        self._limits = limits
+        self._counts = Counts(limits, host)
         self._clock = clock
         self._lobby = Lobby(host, clock)
         self._peers: dict[bytes, Peer] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.listener: Listener | None = None
 
-    def on_frames(self, name: bytes, user: Callable[[], bytes], frames: list[Buffer]) -> None:
+    def on_frames(self, name: bytes, origin: Callable[[], Origin], frames: list[Buffer]) -> None:
         """Take a packet; whatever is wrong with it concerns this connection only."""
         peer = self._peers.get(name)
-        if peer is not None:
+        try:
+            if peer is None:
+                peer = self._arrive(name, origin())
             peer.last_heard = self._clock()
+            self._counts.require_size(frames)
             if peer.relay is not None:
                 peer.relay.to_worker(frames)
                 return
-        try:
-            if peer is None:
-                peer = self._arrive(name, user())
             self._take(name, peer, packets.decode(frames))
         except FlameError as error:
+            if peer is not None:
+                self._audit.refused(str(error), peer.caller.address, peer.caller.owner)
             self._refuse(name, peer, error)
 
     def expire(self, silence_s: float) -> None:
@@ -99,6 +119,33 @@ class Gate:
             peer.machine.fire(PeerEvent.SILENT)
             self._forget(name, peer)
 
+    def recheck(self, roles: Mapping[str, Role]) -> Counter[str]:
+        """Let go of the connections of whoever may no longer be where they are.
+
+        Args:
+            roles: The keys that are admitted now, by fingerprint, with their roles.
+
+        Returns:
+            How many connections of each key ended.
+        """
+        ended: Counter[str] = Counter()
+        for name, peer in list(self._peers.items()):
+            caller = peer.caller
+            if not caller.public or caller.role is None:  # the unix socket's user, and who is about to be enrolled
+                continue
+            if caller.owner not in roles:
+                ended[caller.owner] += 1
+                session, attachment = peer.session, peer.attachment
+                self._refuse(name, peer, KeyRefused(f"this client's key was removed on {self._host}"))
+                asyncio.get_running_loop().call_later(_LAST_WORDS_S, peer.hang_up)
+                if session is not None and attachment is not None:  # nobody comes back for what would be kept
+                    self._spawn(self._say_goodbye(session, attachment))
+            elif roles[caller.owner] is not caller.role or self._lost(peer):
+                ended[caller.owner] += 1
+                self._forget(name, peer)
+                peer.send(packets.encode(Kind.RESET))  # it greets again, and gets what it may have now
+        return ended
+
     def close(self) -> None:
         """Let go of every connection; clients dial again until a server is back."""
         for name, peer in list(self._peers.items()):
@@ -106,11 +153,24 @@ class Gate:
         for task in self._tasks:
             task.cancel()
 
-    def _arrive(self, name: bytes, user: bytes) -> Peer:
-        caller = self._doorkeeper.recognise(user)
-        peer = Peer(caller, lambda frames: self._send(name, frames), self._clock())
+    def _arrive(self, name: bytes, origin: Origin) -> Peer:
+        try:
+            caller = self._doorkeeper.recognise(origin.user, origin.address)
+            self._counts.require_room(caller, self._peers.values())
+        except FlameError as error:
+            self._audit.refused(str(error), origin.address, fingerprint(origin.user) if origin.user else "")
+            raise
+        self._audit.connected(caller, origin.address)
+        peer = Peer(caller, lambda frames: self._send(name, frames), self._clock(), origin.hang_up)
         self._peers[name] = peer
         return peer
+
+    def _lost(self, peer: Peer) -> bool:
+        """Tell whether what somebody may do in their session is less than when they came."""
+        if peer.session is None:
+            return False
+        now = self._access.grant(peer.caller, peer.session)
+        return now is None or now.role < peer.grant.role
 
     def _take(self, name: bytes, peer: Peer, packet: Packet) -> None:
         if packet.kind is Kind.HELLO and peer.machine.state is PeerState.STARTING:
@@ -141,7 +201,7 @@ class Gate:
             peer.send(packets.encode(Kind.RESET))
 
     def _spawn_request(self, peer: Peer, attachment: Attachment, parts: Sequence[Buffer]) -> None:
-        work = self._requests.take(Asker(peer.caller.owner, attachment, peer.session), parts)
+        work = self._requests.take(Asker(attachment, peer.session), parts)
         if work is not None:
             self._spawn(work)
 
@@ -153,14 +213,15 @@ class Gate:
                     f"{', '.join(map(str, hello.versions)) or 'none'}; install the same version of remote-flame on both"
                 )
             if hello.lane == messages.LANE_ENROL:
-                self._doorkeeper.enrol(peer.caller, hello)
+                key = self._doorkeeper.enrol(peer.caller, hello)
+                self._audit.enrolled(fingerprint(key), hello.client, peer.caller.address)
                 peer.send(
                     packets.encode(Kind.WELCOME, [messages.encode(messages.Welcome(packets.VERSION, self._host))])
                 )
                 peer.machine.fire(PeerEvent.BYE)
                 self._forget(name, peer)
                 return
-            self._doorkeeper.require_key(peer.caller)
+            self._doorkeeper.require_role(peer.caller, hello.lane)
             if hello.lane == messages.LANE_SESSION:
                 await self._attach(peer, hello, received)
             elif hello.lane == messages.LANE_SERVER:
@@ -170,23 +231,15 @@ class Gate:
             else:
                 raise ProtocolError(f"{self._host} knows no lane {hello.lane!r}")
         except FlameError as error:
+            self._audit.refused(str(error), peer.caller.address, peer.caller.owner)
             self._refuse(name, peer, error)
         except Exception as error:
             log.exception("a greeting of %s failed", peer.caller.name)
             self._refuse(name, peer, FlameError(f"the server on {self._host} failed: {error}"))
 
     async def _attach(self, peer: Peer, hello: messages.Hello, received: int) -> None:
-        owner = peer.caller.owner
         _require_name(hello)
-        if hello.resumed:
-            session = self._registry.find_by_conversation(owner, hello.attachment)
-            created = False
-            if session is None:
-                raise UnknownSession(
-                    f"{self._host} no longer knows session {hello.session!r}: it was ended, or the server was restarted"
-                )
-        else:
-            session, created = await self._registry.obtain(owner, hello)
+        session, grant, created = await self._access.enter(peer.caller, hello)
         if peer.machine.state is not PeerState.STARTING:  # it left while the session was being started
             # Nobody else has seen it, and the one it was started for does not come back.
             if (session.private or created) and not session.attachments:
@@ -196,11 +249,14 @@ class Gate:
             raise UnknownSession(f"session {hello.session!r} on {self._host} was ended meanwhile; connect again")
         attachment = session.attachments.get(hello.attachment)
         if attachment is None:
+            self._counts.require_seat(session)
             attachment = session.attach(hello.attachment, hello.client or peer.caller.name)
+            self._audit.attached(grant, session.key, peer.caller.address, created)
         peer.machine.fire(PeerEvent.ATTACH)
-        peer.session, peer.attachment = session, attachment
+        peer.session, peer.attachment, peer.grant = session, attachment, grant
+        attachment.grant = grant
         session.unseen.came_back(attachment)
-        attachment.connect(peer.send, received, self._welcome(session, created))
+        attachment.connect(peer.send, received, self._welcome(peer, session, created))
 
     def _admit(self, peer: Peer, hello: messages.Hello, received: int) -> None:
         """Let a client in that asks about sessions without being attached to one."""
@@ -208,15 +264,12 @@ class Gate:
         attachment = self._lobby.enter(peer.caller.owner, hello, hello.client or peer.caller.name)
         peer.machine.fire(PeerEvent.ATTACH)
         peer.session, peer.attachment = None, attachment
+        attachment.grant = peer.grant = self._access.everywhere(peer.caller)
         attachment.connect(peer.send, received, messages.Welcome(packets.VERSION, self._host))
 
     async def _relay(self, name: bytes, peer: Peer, hello: messages.Hello) -> None:
-        owner = peer.caller.owner
-        # Where a lane says which client of the session it belongs to: the session may have another name by now.
-        session = self._registry.find_by_conversation(owner, hello.attachment)
-        session = session or self._registry.find(owner, hello.session)
-        if session is None:
-            raise self._registry.unknown(owner, hello.session)
+        session, grant = self._access.lane(peer.caller, hello)
+        require_role(grant.role, LANES[messages.LANE_CALLS], f"calls in session {hello.session!r}")
         if session.state is SessionState.DEAD:
             raise SessionDied(f"session {session.key.name!r} on {self._host} is dead; restart it to go on")
         if not session.facts.calls:
@@ -236,24 +289,28 @@ class Gate:
                     self._refuse(name, peer, why)
 
         peer.machine.fire(PeerEvent.RELAY)
-        peer.session = session
-        peer.send(packets.encode(Kind.WELCOME, [messages.encode(self._welcome(session, created=False))]))
-        peer.relay = Relay(self._context, session.process.worker_address, peer.send)
+        peer.session, peer.grant = session, grant
+        self._audit.called(grant, session.key)
+        peer.send(packets.encode(Kind.WELCOME, [messages.encode(self._welcome(peer, session, created=False))]))
+        peer.relay = Relay(self._context, session.process.worker_address, peer.send, grant.role.value)
         peer.on_process_change = on_process_change
         session.on_process_change.add(on_process_change)
 
-    def _welcome(self, session: Session, created: bool) -> messages.Welcome:
+    def _welcome(self, peer: Peer, session: Session, created: bool) -> messages.Welcome:
         return messages.Welcome(
             version=packets.VERSION,
             host=self._host,
-            session=session.key.name,
+            session=self._access.name_for(peer.caller, session),
             kernel=session.process.kernel,
             language=session.facts.language,
             created=created,
-            calls=session.facts.calls,
+            calls=session.facts.calls and peer.grant.role >= LANES[messages.LANE_CALLS],
             pid=session.process.pid,
             state=session.state.value,
             unseen=session.unseen.count,
+            role=peer.grant.role.value,
+            owner=self._access.owner_for(peer.caller, session),
+            message_bytes=self._limits.message_bytes,
         )
 
     async def _say_goodbye(self, session: Session, attachment: Attachment) -> None:

@@ -29,13 +29,22 @@ class Leases:
         gates: Where connections are.
         limits: How long is too long.
         clock: The event loop's time, in seconds.
+        on_tick: What else is to be looked after, each time.
     """
 
-    def __init__(self, registry: Registry, gates: Sequence[Gate], limits: Limits, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        gates: Sequence[Gate],
+        limits: Limits,
+        clock: Callable[[], float],
+        on_tick: Callable[[], None] = lambda: None,
+    ) -> None:
         self._registry = registry
         self._gates = gates
         self._limits = limits
         self._clock = clock
+        self._on_tick = on_tick
         self._lonely_since: dict[Session, float] = {}
         self._away_since: dict[tuple[Session, str], float] = {}
         self._task: asyncio.Task[None] | None = None
@@ -59,6 +68,7 @@ class Leases:
             await self._end_lonely()
             await self._end_too_large()
             self._drop_away()
+            self._on_tick()
 
     def ends_in(self, session: Session) -> float | None:
         """Return after how many seconds a session is ended unless a client comes back, ``None`` for never."""

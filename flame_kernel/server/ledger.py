@@ -46,6 +46,7 @@ class SessionRecord(msgspec.Struct, frozen=True):
         language: Its kernel's language.
         calls: Whether the worker is loaded.
         cause: How the process ended, empty while it lives.
+        shares: The fingerprints of the keys that it is shared with, and their roles.
     """
 
     owner: str
@@ -57,6 +58,7 @@ class SessionRecord(msgspec.Struct, frozen=True):
     language: str
     calls: bool
     cause: str = ""
+    shares: dict[str, str] = {}
 
 
 class SessionFolder:

@@ -15,20 +15,27 @@ import zmq
 
 from flame_kernel.errors import AddressInUse, ConfigurationError
 from flame_kernel.security.admission import Admission
+from flame_kernel.security.audit_log import AuditLog
 from flame_kernel.security.authorized import AuthorizedKeys
 from flame_kernel.security.curve import secure_server, zap
 from flame_kernel.security.folders import private
 from flame_kernel.security.invite_book import InviteBook
 from flame_kernel.security.keys import KeyPair, load_or_create
+from flame_kernel.server.access import Access
+from flame_kernel.server.audit import Audit
 from flame_kernel.server.config import ServerConfig
+from flame_kernel.server.control import Control
+from flame_kernel.server.descriptors import make_room
 from flame_kernel.server.doorkeeper import Doorkeeper
 from flame_kernel.server.gate import Gate
+from flame_kernel.server.key_watch import KeyWatch
 from flame_kernel.server.lease import Leases
 from flame_kernel.server.ledger import Ledger
 from flame_kernel.server.listing import Lister
 from flame_kernel.server.readiness import READY, STOPPING, notify
 from flame_kernel.server.registry import Registry
 from flame_kernel.server.requests import Requests
+from flame_kernel.transport.doorway import Doorway
 from flame_kernel.transport.listener import ZmqListener, server_socket
 
 log = logging.getLogger(__name__)
@@ -70,6 +77,11 @@ def invite_book(config: ServerConfig) -> InviteBook:
     return InviteBook(config.folders.state / "invites")
 
 
+def audit_path(config: ServerConfig) -> Path:
+    """Return where it is written down who did what."""
+    return config.folders.state / "audit.jsonl"
+
+
 async def serve(
     config: ServerConfig, environ: Mapping[str, str], stop: asyncio.Event, on_ready: Callable[[Listening], None]
 ) -> None:
@@ -92,7 +104,9 @@ async def serve(
     keys = load_or_create(key_path(config), f"server key of {socket.gethostname()}")
     authorized, invites = authorized_keys(config), invite_book(config)
     invites.sweep(time.time())
-    admission = Admission(authorized, invites, time.time, log.warning)
+    audit_log = AuditLog(audit_path(config), log.warning)
+    audit = Audit(audit_log.write, time.time)
+    admission = Admission(authorized, invites, time.time, log.warning, audit.refused)
     host = socket.gethostname()
     loop = asyncio.get_running_loop()
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -110,18 +124,28 @@ async def serve(
     ledger = Ledger(config)
     registry = Registry(config, ledger, context, environ, on_idle)
     gates: list[Gate] = []
-    leases = Leases(registry, gates, config.limits, loop.time)
-    requests = Requests(registry, Lister(host, leases.ends_in))
-    doorkeeper = Doorkeeper(admission, authorized, invites, host, time.time)
     listeners: list[ZmqListener] = []
+    key_watch = KeyWatch(authorized, gates, audit, log.warning)
+    access = Access(registry, authorized, host)
+    doorkeeper = Doorkeeper(admission, authorized, invites, host, time.time)
+    control = Control(config.folders.runtime, key_watch.look)
+
+    def on_tick() -> None:
+        key_watch.look()
+        audit.tick()
+
+    leases = Leases(registry, gates, config.limits, loop.time, on_tick)
+    requests = Requests(access, Lister(host, leases.ends_in), audit, registry.rename, key_watch.recheck)
+
     try:
-        bound, port = _bind(context, config, keys)
-        for zmq_socket in bound:
-            gate = Gate(doorkeeper, registry, requests, context, host, loop.time)
-            gate.listener = ZmqListener(zmq_socket, gate)
+        bound, port = _bind(context, config, keys, audit)
+        for zmq_socket, doorway in bound:
+            gate = Gate(doorkeeper, access, requests, audit, context, host, config.limits, loop.time)
+            gate.listener = ZmqListener(zmq_socket, gate, doorway)
             gates.append(gate)
             listeners.append(gate.listener)
         await registry.adopt()
+        await control.start()
         on_ready(Listening(config.host, port, config.socket, keys))
         notify(environ, READY)
         if config.until_idle:
@@ -130,6 +154,7 @@ async def serve(
             await stop.wait()
         notify(environ, STOPPING)
     finally:
+        await control.close()
         for gate in gates:
             gate.close()
         for listener in listeners:
@@ -137,23 +162,29 @@ async def serve(
         await registry.close()
         ledger.close()
         authenticator.stop()
+        audit.flush()
+        await asyncio.to_thread(audit_log.close)
         if config.socket is not None and listeners:  # else it's another server's
             config.socket.unlink(missing_ok=True)
         await asyncio.to_thread(context.destroy, 500)
 
 
 def _bind(
-    context: zmq.Context[zmq.Socket[bytes]], config: ServerConfig, keys: KeyPair
-) -> tuple[list[zmq.Socket[bytes]], int]:
-    bound = []
+    context: zmq.Context[zmq.Socket[bytes]], config: ServerConfig, keys: KeyPair, audit: Audit
+) -> tuple[list[tuple[zmq.Socket[bytes], Doorway | None]], int]:
+    bound: list[tuple[zmq.Socket[bytes], Doorway | None]] = []
     port = 0
     if config.port is not None:
         tcp = server_socket(context)
         secure_server(tcp, keys)
+        limits = config.limits
+        room = make_room(limits.connections, limits.sessions)
+        waiting = min(limits.handshakes, room // 2)
+        doorway = Doorway(context, tcp, waiting, room, lambda address, why: audit.refused(why, address))
         name = f"[{config.host}]" if ":" in config.host else config.host
         _bind_one(tcp, f"tcp://{name}:{config.port or '*'}", f"{config.host}:{config.port}")
         port = int(tcp.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
-        bound.append(tcp)
+        bound.append((tcp, doorway))
     if config.socket is not None:
         local = server_socket(context)
         private(config.socket.parent)
@@ -163,7 +194,7 @@ def _bind(
             )
         _bind_one(local, f"ipc://{config.socket}", str(config.socket))
         os.chmod(config.socket, 0o600)
-        bound.append(local)
+        bound.append((local, None))
     if not bound:
         raise ConfigurationError("the server has nothing to listen at; give it a port (-p) or a unix socket (-u)")
     return bound, port

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from flame_kernel.protocol.link import PEER, Machine, PeerEvent, PeerState
 from flame_kernel.security.authorized_key import Role
 from flame_kernel.server.attachment import Attachment, SendFrames
+from flame_kernel.server.permits import NOBODY, Grant
 from flame_kernel.server.relay import Relay
 from flame_kernel.server.session import OnProcessChange, Session
 
@@ -20,12 +22,14 @@ class Caller:
         name: What to call it in logs.
         public: Its public key in Z85; empty on the unix socket.
         role: What its key may do; ``None`` for who holds an invite, which is good for enrolling only.
+        address: The host it calls from; empty on the unix socket.
     """
 
     owner: str
     name: str
     public: bytes = b""
     role: Role | None = Role.ADMIN
+    address: str = ""
 
 
 @dataclass
@@ -36,20 +40,24 @@ class Peer:
         caller: Who is behind it.
         send: Sends frames over it; false when it's gone.
         last_heard: When something came over it, in the event loop's seconds.
+        hang_up: Ends its connection at once.
         machine: Where it stands.
         session: The session it serves, once it has one.
         attachment: The conversation it serves, on the session lane.
         relay: The way to the session's worker, on the calls lane.
+        grant: What its caller may do in that session.
         on_process_change: Told when the session's process is replaced or gone, on the calls lane.
     """
 
     caller: Caller
     send: SendFrames
     last_heard: float
+    hang_up: Callable[[], None] = lambda: None
     machine: Machine[PeerState, PeerEvent] = field(default_factory=lambda: Machine(PEER, PeerState.NEW))
     session: Session | None = None
     attachment: Attachment | None = None
     relay: Relay | None = None
+    grant: Grant = NOBODY
     on_process_change: OnProcessChange | None = None
 
     def leave(self) -> None:

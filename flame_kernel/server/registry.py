@@ -126,7 +126,9 @@ class Registry:
     def unknown(self, owner: str, name: str) -> UnknownSession:
         """Return the error that says that there is no such session."""
         known = ", ".join(repr(session.key.name) for session in self.of(owner)) or "none"
-        return UnknownSession(f"there is no session {name!r} that belongs to this key; there are: {known}")
+        return UnknownSession(
+            f"there is no session {name!r} that belongs to this key or is shared with it; there are: {known}"
+        )
 
     def rename(self, session: Session, name: str) -> None:
         """Give a session another name.

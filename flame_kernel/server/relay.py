@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import zmq
 
 from flame_kernel.buffers import Buffer
@@ -18,11 +20,20 @@ class Relay:
         worker_address: Where the worker waits, ``ipc://path``.
         to_client: Sends frames to the client; false when it's gone. What it can't take is lost on the way, which the
             two ends of the conversation notice and mend.
+        role: What the client may do in the session. The worker reads it off the socket's name, which the server alone
+            gives: so each request is held against it, and the server need not read them.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], worker_address: str, to_client: SendFrames) -> None:
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        worker_address: str,
+        to_client: SendFrames,
+        role: str = "",
+    ) -> None:
         socket = context.socket(zmq.DEALER)
         set_common_options(socket)
+        socket.setsockopt(zmq.ROUTING_ID, f"{role}:".encode("ascii") + os.urandom(8))
         socket.connect(worker_address)
         self._to_client = to_client
         self._socket = EventSocket(socket, self._from_worker)

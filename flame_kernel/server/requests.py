@@ -1,4 +1,4 @@
-"""What clients ask about their session, and what the server answers."""
+"""What clients ask about sessions, and what the server answers."""
 
 from __future__ import annotations
 
@@ -7,14 +7,21 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from flame_kernel.buffers import Buffer
-from flame_kernel.errors import FlameError, ProtocolError, SessionDied
+from flame_kernel.errors import FlameError, ProtocolError, SessionDied, UnknownSession
 from flame_kernel.protocol import messages
+from flame_kernel.security.authorized_key import Role
+from flame_kernel.server import observers, permits
+from flame_kernel.server.access import Access
 from flame_kernel.server.attachment import Attachment
+from flame_kernel.server.audit import Audit
 from flame_kernel.server.listing import Lister
+from flame_kernel.server.peers import Caller
+from flame_kernel.server.permits import Grant
 from flame_kernel.server.process import kernelspecs
-from flame_kernel.server.registry import Registry
-from flame_kernel.server.session import Session
+from flame_kernel.server.session import Session, SessionKey
 
 log = logging.getLogger(__name__)
 
@@ -29,30 +36,69 @@ class Asker:
     """Who asks.
 
     Attributes:
-        owner: Whose sessions it may ask about.
         attachment: Its conversation, which the answer goes to.
         session: The session it is attached to, ``None`` for none.
     """
 
-    owner: str
     attachment: Attachment
     session: Session | None
 
 
-Handler = Callable[[Asker, Any], Awaitable[messages.Done]]
+@dataclass(frozen=True)
+class Asked:
+    """A request that its asker may make.
+
+    Attributes:
+        asker: Who asks.
+        grant: What they may do in the session that it is about.
+        request: What they ask.
+        about: The session that it is about, ``None`` when it's about none.
+    """
+
+    asker: Asker
+    grant: Grant
+    request: Any
+    about: Session | None
+
+    @property
+    def session(self) -> Session:
+        """The session that it is about.
+
+        Raises:
+            UnknownSession: It's about none.
+        """
+        if self.about is None:
+            raise UnknownSession("say which session; flame ls lists them")
+        return self.about
+
+
+Handler = Callable[[Asked], Awaitable[messages.Done]]
 
 
 class Requests:
     """Carries out requests about sessions, and passes Jupyter messages on.
 
     Args:
-        registry: The sessions.
+        access: Which sessions there are for whom.
         lister: Describes them.
+        audit: Where what was done is written down.
+        rename: Gives a session another name.
+        recheck: Called when somebody may no longer be where they are.
     """
 
-    def __init__(self, registry: Registry, lister: Lister) -> None:
-        self._registry = registry
+    def __init__(
+        self,
+        access: Access,
+        lister: Lister,
+        audit: Audit,
+        rename: Callable[[Session, str], object],
+        recheck: Callable[[], object],
+    ) -> None:
+        self._access = access
         self._lister = lister
+        self._audit = audit
+        self._rename_session = rename
+        self._recheck = recheck
         self._table: dict[type, Handler] = {
             messages.Interrupt: self._interrupt,
             messages.Restart: self._restart,
@@ -60,6 +106,8 @@ class Requests:
             messages.Rename: self._rename,
             messages.Detach: self._detach,
             messages.AskMissed: self._hand_over,
+            messages.Share: self._share,
+            messages.Unshare: self._unshare,
             messages.ListSessions: self._list_sessions,
             messages.ListKernels: self._list_kernels,
         }
@@ -74,69 +122,95 @@ class Requests:
         Returns:
             What is still to be done, if anything.
         """
+        attachment, session = asker.attachment, asker.session
         try:
             if len(parts) == 2 and bytes(parts[0]) == messages.TOPIC:
                 return self._carry_out(asker, messages.decode_request(bytes(parts[1])))
-            if asker.session is None:
+            if session is None:
                 raise ProtocolError("a Jupyter message arrived where there is no session")
-            asker.session.from_client(asker.attachment, parts)
+            self._audit.said(attachment.grant, session.key, parts)
+            passed = parts if attachment.grant.role >= Role.EXECUTE else observers.filtered(attachment, parts)
+            if passed is not None:
+                session.from_client(attachment, passed)
         except SessionDied as error:
-            # A Jupyter message has no number that an answer could name.
-            asker.attachment.tell(messages.Died(str(error)))
+            attachment.tell(messages.Died(str(error)))  # a Jupyter message has no number that an answer could name
         except FlameError as error:
-            asker.attachment.tell(messages.Failed(UNREADABLE, messages.Refusal.of(error)))
+            attachment.tell(messages.Failed(UNREADABLE, messages.Refusal.of(error)))
         return None
 
     async def _carry_out(self, asker: Asker, request: messages.Request) -> None:
+        about, grant = asker.session, asker.attachment.grant
+        key = about.key if about is not None else SessionKey(grant.who, "")
         try:
-            answer: messages.Answer = await self._table[type(request)](asker, request)
+            named = getattr(request, "session", "")
+            if named:
+                about, grant = self._access.locate(_caller(grant), named, as_admin=True)
+                key = about.key
+            permits.require(grant, request)
+            answer: messages.Answer = await self._table[type(request)](Asked(asker, grant, request, about))
+            self._audit.asked(grant, key, request)
         except FlameError as error:
             answer = messages.Failed(request.id, messages.Refusal.of(error))
+            self._audit.denied(grant, key, request, error)
         except Exception as error:
             log.exception("request %r of %s failed", request, asker.attachment.client)
             answer = messages.Failed(request.id, messages.Refusal("error", f"the server failed: {error}"))
         asker.attachment.tell(answer)
 
-    def _which(self, asker: Asker, name: str) -> Session:
-        """Return the session that a request is about."""
-        if not name and asker.session is not None:
-            return asker.session
-        session = self._registry.find(asker.owner, name)
-        if session is None:
-            raise self._registry.unknown(asker.owner, name)
-        return session
+    async def _interrupt(self, asked: Asked) -> messages.Done:
+        await asked.session.interrupt()
+        return messages.Done(asked.request.id)
 
-    async def _interrupt(self, asker: Asker, request: messages.Interrupt) -> messages.Done:
-        await self._which(asker, request.session).interrupt()
-        return messages.Done(request.id)
+    async def _restart(self, asked: Asked) -> messages.Done:
+        await asked.session.restart()
+        return messages.Done(asked.request.id)
 
-    async def _restart(self, asker: Asker, request: messages.Restart) -> messages.Done:
-        await self._which(asker, request.session).restart()
-        return messages.Done(request.id)
+    async def _close(self, asked: Asked) -> messages.Done:
+        await asked.session.close()
+        return messages.Done(asked.request.id)
 
-    async def _close(self, asker: Asker, request: messages.Close) -> messages.Done:
-        await self._which(asker, request.session).close()
-        return messages.Done(request.id)
+    async def _rename(self, asked: Asked) -> messages.Done:
+        self._rename_session(asked.session, asked.request.name)
+        return messages.Done(asked.request.id)
 
-    async def _rename(self, asker: Asker, request: messages.Rename) -> messages.Done:
-        self._registry.rename(self._which(asker, request.session), request.name)
-        return messages.Done(request.id)
-
-    async def _detach(self, asker: Asker, request: messages.Detach) -> messages.Done:
-        session = self._which(asker, request.session)
-        if session is asker.session:
-            session.keep()  # it's kept, and the client leaves by itself
+    async def _detach(self, asked: Asked) -> messages.Done:
+        if asked.session is asked.asker.session:
+            asked.session.keep()  # it's kept, and the client leaves by itself
         else:
-            session.send_away()
-        return messages.Done(request.id)
+            asked.session.send_away()
+        return messages.Done(asked.request.id)
 
-    async def _hand_over(self, asker: Asker, request: messages.AskMissed) -> messages.Done:
-        return self._which(asker, "").unseen.hand_over(asker.attachment, request)
+    async def _hand_over(self, asked: Asked) -> messages.Done:
+        return asked.session.unseen.hand_over(asked.asker.attachment, asked.request)
 
-    async def _list_sessions(self, asker: Asker, request: messages.ListSessions) -> messages.Done:
-        infos = self._lister.describe(self._registry.of(asker.owner))
-        return messages.Done(request.id, sessions=await self._lister.measure(infos) if request.memory else infos)
+    async def _share(self, asked: Asked) -> messages.Done:
+        self._access.share(asked.session, asked.request.who, asked.request.role)
+        asked.session.keep_shares()
+        self._recheck()  # it may be less than before
+        return messages.Done(asked.request.id, shared=self._access.shared_with(asked.session))
 
-    async def _list_kernels(self, asker: Asker, request: messages.ListKernels) -> messages.Done:
+    async def _unshare(self, asked: Asked) -> messages.Done:
+        self._access.unshare(asked.session, asked.request.who)
+        asked.session.keep_shares()
+        self._recheck()
+        return messages.Done(asked.request.id, shared=self._access.shared_with(asked.session))
+
+    async def _list_sessions(self, asked: Asked) -> messages.Done:
+        request, caller = asked.request, _caller(asked.grant)
+        seen = self._access.visible(caller, request.everyone)
+        described = self._lister.describe([session for session, _ in seen])
+        infos: Sequence[messages.SessionInfo] = [
+            msgspec.structs.replace(info, **self._access.labels(caller, session, grant))
+            for info, (session, grant) in zip(described, seen, strict=True)
+        ]
+        return messages.Done(request.id, sessions=await self._lister.measure(infos) if request.memory else tuple(infos))
+
+    async def _list_kernels(self, asked: Asked) -> messages.Done:
         found = kernelspecs().items()
-        return messages.Done(request.id, kernels=tuple(messages.KernelInfo(name, *about) for name, about in found))
+        return messages.Done(
+            asked.request.id, kernels=tuple(messages.KernelInfo(name, *about) for name, about in found)
+        )
+
+
+def _caller(grant: Grant) -> Caller:
+    return Caller(grant.who, grant.name, role=grant.key)

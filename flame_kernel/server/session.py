@@ -13,6 +13,7 @@ from flame_kernel.protocol import messages
 from flame_kernel.protocol.jupyter import Channel, Envelope, from_link, to_link
 from flame_kernel.protocol.link import Machine
 from flame_kernel.protocol.session import SESSION, SessionEvent, SessionState
+from flame_kernel.security.authorized_key import Role
 from flame_kernel.server import memory, returning
 from flame_kernel.server.attachment import Attachment
 from flame_kernel.server.boot import KernelFacts
@@ -74,6 +75,7 @@ class Session:
         self.started = started
         self.attachments: dict[str, Attachment] = {}
         self.unseen = Unseen(self.attachments, missed_bytes)
+        self.shares: dict[str, Role] = {}  # what other keys may do here, by fingerprint
         self.on_process_change: set[OnProcessChange] = set()
         self._kernel = kernel
         self._folder = folder
@@ -123,6 +125,7 @@ class Session:
             journal = Journal(self._folder.path, name)
             self._add(Attachment.restore(name, self._journal_bytes, journal))
         self.unseen.restore(self._folder.take_unseen())
+        self.shares = {who: Role.named(role) for who, role in record.shares.items()}
         facts = KernelFacts(record.language, record.calls)
         self._machine.fire(SessionEvent.UP)
         await self._kernel.adopt(facts, left)
@@ -326,6 +329,10 @@ class Session:
         for listener in listeners:
             listener(why)
 
+    def keep_shares(self) -> None:
+        """Write down with whom it is shared, for the next server."""
+        self._write_down()
+
     def _write_down(self) -> None:
         self._folder.write(
             SessionRecord(
@@ -338,5 +345,6 @@ class Session:
                 language=self.facts.language,
                 calls=self.facts.calls,
                 cause=self.cause,
+                shares={who: role.value for who, role in self.shares.items()},
             )
         )

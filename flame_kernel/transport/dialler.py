@@ -76,12 +76,14 @@ class ZmqDialler:
         self._endpoint = endpoint
         self._events = events
         self._socket: EventSocket | None = None
+        self._monitored: zmq.Socket[bytes] | None = None
         self._monitor: EventSocket | None = None
 
     def dial(self) -> None:
         """Begin, or begin again with a connection that's certainly new."""
         self.close()
         socket = client_socket(self._context, self._endpoint)
+        self._monitored = socket
         self._monitor = EventSocket(socket.get_monitor_socket(EVENTS), self._on_monitor)
         self._socket = EventSocket(socket, self._events.on_frames)
         socket.connect(self._endpoint.address)
@@ -99,9 +101,11 @@ class ZmqDialler:
 
     def close(self, linger_ms: int = 0) -> None:
         """End it; no callback follows."""
-        if self._monitor is not None:
+        if self._monitor is not None and self._monitored is not None:
+            # In this order: libzmq's own thread would wait for ever to tell an event that nobody receives any more.
+            self._monitored.disable_monitor()
             self._monitor.close()
-            self._monitor = None
+            self._monitor = self._monitored = None
         if self._socket is not None:
             self._socket.close(linger_ms)
             self._socket = None

@@ -73,15 +73,30 @@ class Dialler(Protocol):
         """End it; no callback follows."""
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where a connection comes from.
+
+    Attributes:
+        user: The public key (Z85) that authenticated it; empty on a unix socket.
+        address: The host at its other end; empty on a unix socket.
+        hang_up: Ends it at once.
+    """
+
+    user: bytes
+    address: str
+    hang_up: Callable[[], None]
+
+
 class ListenerEvents(Protocol):
     """What a listener calls."""
 
-    def on_frames(self, peer: bytes, user: Callable[[], bytes], frames: list[Buffer]) -> None:
+    def on_frames(self, peer: bytes, origin: Callable[[], Origin], frames: list[Buffer]) -> None:
         """A message arrived.
 
         Args:
             peer: The connection, by a name that only the transport gives.
-            user: Tells the public key (Z85) that authenticated the connection; empty on a unix socket.
+            origin: Tells where the connection comes from; for the first message of a connection.
             frames: The message.
         """
 

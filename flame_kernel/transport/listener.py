@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 import zmq
 
 from flame_kernel.buffers import Buffer
+from flame_kernel.transport.doorway import Doorway
 from flame_kernel.transport.eventsocket import EventSocket
-from flame_kernel.transport.interface import ListenerEvents
-from flame_kernel.transport.sockets import no_way, set_common_options
+from flame_kernel.transport.interface import ListenerEvents, Origin
+from flame_kernel.transport.sockets import MAX_LINK_FRAME_BYTES, no_way, set_common_options
+from flame_kernel.transport.tcp import hang_up, peer_of
 
 # A peer's queue on its connection, in messages. Above the delivery window, so that it's never the bottleneck.
 QUEUE_MESSAGES = 2_000
+
+# Connections that wait to be accepted: a flood of them must not keep those who are welcome from getting through.
+_BACKLOG = 1024
 
 
 def server_socket(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
     """Make the ROUTER of a server; it isn't bound yet, and has no keys yet."""
     socket = context.socket(zmq.ROUTER)
     set_common_options(socket)
+    socket.setsockopt(zmq.MAXMSGSIZE, MAX_LINK_FRAME_BYTES)
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
     socket.setsockopt(zmq.SNDHWM, QUEUE_MESSAGES)
+    socket.setsockopt(zmq.BACKLOG, _BACKLOG)
     return socket
 
 
@@ -31,10 +38,12 @@ class ZmqListener:
     Args:
         socket: A bound ROUTER; it belongs to this object from now on.
         events: Who is told of messages.
+        doorway: Who is told that a connection proved its key.
     """
 
-    def __init__(self, socket: zmq.Socket[bytes], events: ListenerEvents) -> None:
+    def __init__(self, socket: zmq.Socket[bytes], events: ListenerEvents, doorway: Doorway | None = None) -> None:
         self._events = events
+        self._doorway = doorway
         self._frame: zmq.Frame | None = None
         self._socket = EventSocket(socket, self._on_frames, self._receive)
 
@@ -50,6 +59,8 @@ class ZmqListener:
 
     def close(self) -> None:
         """End it; no callback follows."""
+        if self._doorway is not None:
+            self._doorway.close()
         self._socket.close(linger_ms=500)
 
     def _receive(self, socket: zmq.Socket[bytes], flags: int) -> list[Buffer]:
@@ -69,14 +80,17 @@ class ZmqListener:
         # another.
         if not peer.startswith(b"\0") or self._frame is None:
             return
-        self._events.on_frames(peer, _reader(self._frame), frames[1:])
+        frame = self._frame
+        self._events.on_frames(peer, lambda: self._origin(frame), frames[1:])
 
-
-def _reader(frame: zmq.Frame) -> Callable[[], bytes]:
-    def user() -> bytes:
+    def _origin(self, frame: zmq.Frame) -> Origin:
         try:
-            return cast(str, frame["User-Id"]).encode("ascii")
+            user = cast(str, frame["User-Id"]).encode("ascii")
         except zmq.ZMQError:  # a unix socket has no mechanism that could set it
-            return b""
-
-    return user
+            return Origin(b"", "", lambda: None)
+        descriptor = int(frame.get(zmq.SRCFD))
+        if self._doorway is not None:
+            self._doorway.through(descriptor)
+        end = peer_of(descriptor)
+        address = cast(str, frame["Peer-Address"]).removeprefix("::ffff:")
+        return Origin(user, address, lambda: hang_up(descriptor, end))

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from flame_kernel.buffers import Buffer
-from flame_kernel.transport.interface import Cause, DiallerEvents, ListenerEvents
+from flame_kernel.transport.interface import Cause, DiallerEvents, ListenerEvents, Origin
 
 
 class Way:
@@ -129,13 +129,21 @@ class Network:
 
     def _up(self, peer: bytes, user: bytes, frames: Sequence[Buffer]) -> None:
         received = _received(frames)
+        origin = Origin(user, "memory", lambda: self._hang_up(peer))
 
         def deliver() -> None:
             if self._listener is not None and self._listener._events is not None:
-                self._listener._events.on_frames(peer, lambda: user, received)
+                self._listener._events.on_frames(peer, lambda: origin, received)
 
         if not self._swallows:
             self.to_server._carry(deliver)
+
+    def _hang_up(self, peer: bytes) -> None:
+        dialler = self._connections.get(peer)
+        if dialler is not None:
+            self._unplug(dialler)
+            dialler._fall(Cause.LOST)
+            self._plug(dialler)
 
     def _down(self, peer: bytes, frames: Sequence[Buffer]) -> bool:
         dialler = self._connections.get(peer)

@@ -14,6 +14,10 @@ from flame_kernel.buffers import OWN_FRAME, Buffer, size
 # An endless frame must not fill the memory of the other side. Bulk data goes in chunks far below this.
 MAX_FRAME_BYTES = 2 * 1024**3
 
+# On a link our own senders keep frames near 1 MiB (``frames``). A stranger's frame is held in memory before it's known
+# whose it is, so that nobody gets room for more.
+MAX_LINK_FRAME_BYTES = 2 * 1024**2
+
 # A dead peer is noticed by ZeroMQ's own heartbeats (ZMTP 3.1 PING/PONG), in milliseconds.
 HEARTBEAT_EVERY_MS = 5_000
 HEARTBEAT_TIMEOUT_MS = 15_000

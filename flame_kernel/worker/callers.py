@@ -39,6 +39,7 @@ class Caller:
         self._lock = threading.Lock()
         self._conversation = Conversation()
         self._peer: bytes | None = None
+        self.over = b""  # the name of the latest connection, which tells what the client may do
 
     def greet(self, peer: bytes, received: int, epoch: bytes) -> None:
         """Go on, over a new connection.
@@ -53,7 +54,7 @@ class Caller:
         """
         with self._lock:
             self._conversation.resume(received)
-            self._peer = peer
+            self._peer = self.over = peer
             self._send([peer, *self._conversation.greeting(Kind.WELCOME, [epoch])])
             self._flush()
 

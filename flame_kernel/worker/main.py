@@ -21,7 +21,7 @@ from flame_kernel.protocol.calls import CallRequest, Operation, Outcome, decode_
 from flame_kernel.protocol.conversation import Message
 from flame_kernel.serialize import load
 from flame_kernel.transport.shared import SharedSocket, bind_rendezvous
-from flame_kernel.worker import answers, failures, streams, subprocesses
+from flame_kernel.worker import answers, failures, permits, streams, subprocesses
 from flame_kernel.worker.absence import LEASE_S, Absence
 from flame_kernel.worker.answers import ByReference
 from flame_kernel.worker.callers import Caller, Callers
@@ -176,6 +176,7 @@ class Worker:
         sink = None if request.oneway else streams.Sink(emit, call)
         value = keep = None
         try:
+            permits.require(caller.over, request.operation)
             call.begin()
             with streams.printing_to(sink):
                 value = self._run(caller, request)

@@ -166,7 +166,7 @@ class Operations:
         try:
             for number, operands in calls:
                 operation = Operation(number)
-                if operation in _NOT_IN_A_BATCH:
+                if operation in _NOT_IN_A_BATCH or isinstance(operands, Parts):
                     raise ProtocolError(f"{operation.name.lower()} can't be part of a batch")
                 values.append(self.run(operation, operands))
         except Exception as error:  # noqa: BLE001  # it's the answer

@@ -39,12 +39,12 @@ class Home:
 
     def server(self) -> psutil.Process:
         """The embedded server's process."""
-        return next(process for process in self.processes() if "serve" in process.cmdline())
+        return next(process for process in self.processes() if "serve" in command_of(process))
 
     def close(self) -> list[str]:
         """End the server and remove the folder; bridges and sessions that do not end by themselves are told."""
-        left = _wait([process for process in self.processes() if "serve" not in process.cmdline()])
-        told = [" ".join(process.cmdline()) for process in left]
+        left = _wait([process for process in self.processes() if "serve" not in command_of(process)])
+        told = [" ".join(command_of(process)) for process in left]
         for process in self.processes():  # the server, which would linger for some seconds more
             process.terminate()
         for process in _wait(self.processes()):
@@ -55,6 +55,14 @@ class Home:
 
 def _wait(processes: list[psutil.Process]) -> list[psutil.Process]:
     return psutil.wait_procs(processes, timeout=5)[1]
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    """Return what started a process, nothing if it has ended meanwhile."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
 def _home_of(process: psutil.Process) -> str | None:

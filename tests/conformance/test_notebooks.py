@@ -231,7 +231,7 @@ TOPICS = {
         ---
         %cd -q .
         import os
-        os.path.samefile(os.getcwd(), os.environ["PWD"]) if "PWD" in os.environ else True
+        os.path.isdir(os.getcwd())
         """,
     "display": """
         print("one"); display("two", {"a": 1}); print("three")

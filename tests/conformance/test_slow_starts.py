@@ -9,7 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conformance.kernels import Home, running, value_of
+from tests.conformance.kernels import Home, command_of, running, value_of
+from tests.integration.servers import until
 
 # Waits for a file before it becomes a kernel.
 SLOW = "import pathlib, sys, time\nwhile not pathlib.Path({gate!r}).exists(): time.sleep(0.02)\n"
@@ -33,14 +34,7 @@ def slow_home() -> Iterator[tuple[Home, Path]]:
 
 
 def sessions(home: Home) -> list[psutil.Process]:
-    return [process for process in home.processes() if BECOME in " ".join(process.cmdline())]
-
-
-def until(condition: object, timeout: float = 15) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)  # noqa: TID251  # a poll with a deadline
+    return [process for process in home.processes() if BECOME in " ".join(command_of(process))]
 
 
 def test_shut_down_while_the_session_starts_leaves_no_session(slow_home: tuple[Home, Path]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from flame_kernel.errors import FlameError, LimitExceeded, SessionDied, SessionError, UnknownSession
 from flame_kernel.protocol import messages
 from flame_kernel.protocol.session import SessionState
+from flame_kernel.security.authorized_key import Role
 from flame_kernel.server.attachment import Attachment
 from flame_kernel.server.boot import KernelFacts
 from flame_kernel.server.session import SessionKey
@@ -30,6 +31,7 @@ class FakeSession:
     facts: KernelFacts = field(default_factory=lambda: KernelFacts("python", calls=True))
     started: float = NOW
     attachments: dict[str, Attachment] = field(default_factory=dict)
+    shares: dict[str, Role] = field(default_factory=dict)
     on_process_change: set[Callable[[FlameError | None], None]] = field(default_factory=set)
     interrupts: int = 0
     closed: int = 0
@@ -66,6 +68,9 @@ class FakeSession:
     async def restart(self) -> None:
         raise SessionError("not now")
 
+    def keep_shares(self) -> None:
+        pass
+
     async def close(self) -> None:
         self.closed += 1
 
@@ -100,3 +105,6 @@ class FakeRegistry:
 
     def of(self, owner: str) -> list[FakeSession]:
         return [session for key, session in self.sessions.items() if key.owner == owner]
+
+    def all(self) -> list[FakeSession]:
+        return list(self.sessions.values())

@@ -25,6 +25,11 @@ class NoPlace:
     endpoint = Endpoint("ipc:///nowhere", "here")
     session = "work"
     where = "here, session 'work'"
+    conversation = ""
+    most_bytes = 0
+
+    def require_calls(self) -> None:
+        pass
 
     def show(self, stream: Outcome, text: str) -> None:
         pass

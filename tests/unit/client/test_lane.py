@@ -21,6 +21,9 @@ from flame_kernel.security.admission import Admission
 from flame_kernel.security.authorized import AuthorizedKeys
 from flame_kernel.security.invite_book import InviteBook
 from flame_kernel.serialize import load
+from flame_kernel.server.access import Access
+from flame_kernel.server.audit import Audit
+from flame_kernel.server.config import Limits
 from flame_kernel.server.doorkeeper import Doorkeeper
 from flame_kernel.server.gate import Gate
 from flame_kernel.server.listing import Lister
@@ -52,14 +55,10 @@ class Place:
         await registry.obtain("", messages.Hello((1,), messages.LANE_SESSION, session="work"))
         doorkeeper = Doorkeeper(admission, authorized, invites, "here", lambda: NOW)
         clock = asyncio.get_running_loop().time
-        self.gate = Gate(
-            doorkeeper,
-            registry,
-            Requests(registry, Lister("gpu1", lambda session: None)),
-            self.server_context,
-            "here",
-            clock,
-        )
+        access, audit = Access(registry, authorized, "here"), Audit(lambda record: None, lambda: NOW)
+        requests = Requests(access, Lister("gpu1", lambda session: None), audit, registry.find, lambda: None)
+        limits = Limits(journal_bytes=1_000_000)
+        self.gate = Gate(doorkeeper, access, requests, audit, self.server_context, "here", limits, clock)
         socket = server_socket(self.server_context)
         socket.bind(self.endpoint.address)
         self.gate.listener = ZmqListener(socket, self.gate)

@@ -14,7 +14,7 @@ from flame_kernel.protocol.link import LinkState
 from flame_kernel.protocol.messages import Hello, Refusal, Welcome
 from flame_kernel.protocol.packets import Kind, Packet
 from flame_kernel.server.attachment import Attachment
-from flame_kernel.transport.interface import Cause
+from flame_kernel.transport.interface import Cause, Origin
 from flame_kernel.transport.memory import Network
 from tests.unit.waiting import settled, until
 
@@ -33,7 +33,7 @@ class Server:
         self.peer = b""
         self.listener = network.listen(self)
 
-    def on_frames(self, peer: bytes, user: Callable[[], bytes], frames: list[Buffer]) -> None:
+    def on_frames(self, peer: bytes, origin: Callable[[], Origin], frames: list[Buffer]) -> None:
         packet = packets.decode(frames)
         self.kinds.append(packet.kind)
         if packet.kind is Kind.HELLO:

@@ -72,7 +72,8 @@ def test_the_files_are_private_and_hold_no_secret(book: InviteBook) -> None:
     book.issue(invite, 60.0, NOW)
     (path,) = book.folder.glob("*.open")
     assert (
-        path.read_text() == f"public flame-curve25519 {public_to_text(invite.keypair().public)}\nexpires {NOW + 60}\n"
+        path.read_text()
+        == f"public flame-curve25519 {public_to_text(invite.keypair().public)}\nexpires {NOW + 60}\nrole admin\n"
     )
     if os.name == "posix":
         assert path.stat().st_mode & 0o777 == 0o600

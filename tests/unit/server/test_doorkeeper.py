@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from flame_kernel.errors import KeyRefused, NotPermitted
+from flame_kernel.protocol.messages import LANE_CALLS, LANE_SESSION
 from flame_kernel.security.admission import Admission
 from flame_kernel.security.authorized import AuthorizedKeys
 from flame_kernel.security.authorized_key import Role
@@ -27,17 +28,22 @@ def doorkeeper(authorized: AuthorizedKeys, tmp_path: Path) -> Doorkeeper:
 
 
 @pytest.mark.parametrize("role", [Role.EXECUTE, Role.FILES, Role.ADMIN])
-def test_keys_that_may_execute_may_use_sessions(doorkeeper: Doorkeeper, authorized: AuthorizedKeys, role: Role) -> None:
+def test_keys_that_may_execute_may_open_every_lane(
+    doorkeeper: Doorkeeper, authorized: AuthorizedKeys, role: Role
+) -> None:
     authorized.add(KEY, role, "ann")
 
-    doorkeeper.require_key(doorkeeper.recognise(KEY))
+    for lane in (LANE_SESSION, LANE_CALLS):
+        doorkeeper.require_role(doorkeeper.recognise(KEY), lane)
 
 
-def test_a_key_that_may_only_observe_runs_nothing(doorkeeper: Doorkeeper, authorized: AuthorizedKeys) -> None:
+def test_a_key_that_may_only_observe_calls_nothing(doorkeeper: Doorkeeper, authorized: AuthorizedKeys) -> None:
     authorized.add(KEY, Role.OBSERVE, "ann")
+    caller = doorkeeper.recognise(KEY)
 
-    with pytest.raises(NotPermitted, match="gpu1 lets this client's key observe only"):
-        doorkeeper.require_key(doorkeeper.recognise(KEY))
+    doorkeeper.require_role(caller, LANE_SESSION)
+    with pytest.raises(NotPermitted, match="needs the role execute; this client may observe"):
+        doorkeeper.require_role(caller, LANE_CALLS)
 
 
 def test_a_key_that_was_removed_is_refused(doorkeeper: Doorkeeper, authorized: AuthorizedKeys) -> None:
@@ -49,4 +55,4 @@ def test_a_key_that_was_removed_is_refused(doorkeeper: Doorkeeper, authorized: A
 
 
 def test_the_user_of_the_unix_socket_may_use_sessions(doorkeeper: Doorkeeper) -> None:
-    doorkeeper.require_key(doorkeeper.recognise(b""))
+    doorkeeper.require_role(doorkeeper.recognise(b""), LANE_CALLS)

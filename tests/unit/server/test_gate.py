@@ -26,7 +26,10 @@ from flame_kernel.security.invite_book import InviteBook
 from flame_kernel.security.invites import Invite
 from flame_kernel.security.key_text import public_to_text
 from flame_kernel.security.keys import KeyPair
+from flame_kernel.server.access import Access
+from flame_kernel.server.audit import Audit
 from flame_kernel.server.boot import KernelFacts
+from flame_kernel.server.config import Limits
 from flame_kernel.server.doorkeeper import Doorkeeper
 from flame_kernel.server.gate import Gate
 from flame_kernel.server.listing import Lister
@@ -103,8 +106,18 @@ class House:
         self.now = 0.0
         self.network = Network()
         doorkeeper = Doorkeeper(self.admission, self.authorized, self.invites, "gpu1", lambda: NOW)
-        requests = Requests(self.registry, Lister("gpu1", lambda session: None))
-        self.gate = Gate(doorkeeper, self.registry, requests, context, "gpu1", lambda: self.now)
+        self.records: list[Any] = []
+        self.audit = Audit(self.records.append, lambda: NOW)
+        access = Access(self.registry, self.authorized, "gpu1")
+        requests = Requests(
+            access,
+            Lister("gpu1", lambda session: None),
+            self.audit,
+            self.registry.find,
+            lambda: self.gate.recheck(self.authorized.roles()),
+        )
+        limits = Limits(journal_bytes=1_000_000, clients=3, connections_per_key=4, message_bytes=200_000)
+        self.gate = Gate(doorkeeper, access, requests, self.audit, context, "gpu1", limits, lambda: self.now)
         self.gate.listener = self.network.listen(self.gate)
         self.open = ExitStack()
 
@@ -428,7 +441,7 @@ async def test_a_calls_lane_is_refused_when_the_session_has_died_or_has_no_calls
 
 async def test_an_unexpected_failure_of_a_request_is_told_to_who_asked(house: House) -> None:
     caller = await house.attached(session="work")
-    house.registry.of = None
+    house.registry.all = None
     caller.say(Kind.DATA, messages.TOPIC, messages.encode(messages.ListSessions(5)), number=1)
 
     answer = await caller.answer()

@@ -36,7 +36,7 @@ class Recorder:
     def on_frames(self, *args: Any) -> None:
         if len(args) == 3:
             self.peers.append(args[0])
-            self.users.append(args[1]())
+            self.users.append(args[1]().user)
         self._note([bytes(frame) for frame in args[-1]])
 
     def _note(self, what: Any) -> None:
