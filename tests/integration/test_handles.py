@@ -170,19 +170,18 @@ def test_what_is_unknown_here_comes_as_a_handle(flame: Flame, tmp_path: Path) ->
     assert (first.result().x, second.result()) == (5, 1)
 
 
-def test_collected_handles_are_let_go_of_there(flame: Flame) -> None:
-    gc.collect()
-    flame.execute("Counted.alive = 0")
-    things = [flame.evaluate("Counted()") for _ in range(20)]
+def test_collected_handles_are_let_go_of_there(own: Flame) -> None:
+    own.execute(COUNTED)
+    things = [own.evaluate("Counted()") for _ in range(20)]
     method = things[0].add
-    assert flame.evaluate("Counted.alive") == 20
+    assert own.evaluate("Counted.alive") == 20
     del things
     gc.collect()
-    until(lambda: flame.evaluate("Counted.alive") == 1)  # a method keeps its object
+    until(lambda: own.evaluate("Counted.alive") == 1)  # a method keeps its object
     assert method(1) is not None
     del method
     gc.collect()
-    until(lambda: flame.evaluate("Counted.alive") == 0)
+    until(lambda: own.evaluate("Counted.alive") == 0)
 
 
 def test_handles_of_a_client_that_left_are_let_go_of(client: FlameServer) -> None:
