@@ -36,8 +36,8 @@ format: $(VENV)/dev.stamp  ## mend what ruff can mend
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(VENV)/demo.stamp  ## print the table of benchmarks
-	$(BIN)/python benchmarks/bench.py
+bench: $(VENV)/bench.stamp  ## measure beside the peers and write docs/performance.md (ARGS=--quick is for a first look)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 coverage: $(VENV)/dev.stamp  ## run every test and report what they reach
 	$(BIN)/coverage erase
@@ -60,6 +60,10 @@ $(VENV)/venv.stamp: pyproject.toml $(SPEC)
 
 $(VENV)/demo.stamp: $(VENV)/venv.stamp
 	$(BIN)/python -m pip install --quiet --editable . --group demo
+	@touch $@
+
+$(VENV)/bench.stamp: $(VENV)/venv.stamp
+	$(BIN)/python -m pip install --quiet --editable . --group bench
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/venv.stamp

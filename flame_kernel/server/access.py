@@ -56,6 +56,9 @@ class Access:
             session, grant = self._resumed(caller, hello)
             return session, self._checked(grant, hello, session), False
         found = self._found(caller, hello.session)
+        while found is not None and found[0].state is SessionState.ENDED:
+            await found[0].gone()
+            found = self._found(caller, hello.session)
         if found is not None:
             return found[0], self._checked(found[1], hello, found[0]), False
         if hello.observe or hello.existing or self._names_another(hello.session):

@@ -170,7 +170,7 @@ def test_false_acknowledgement_ends_that_conversation_only(raw: RawClient, bysta
 
 
 def test_unknown_session_on_the_calls_lane(raw: RawClient, bystander: None) -> None:
-    raw.hello(lane="calls", session="none-of-that-name")
+    raw.hello(lane="calls", session="none-of-that-name", attachment="")
     why = raw.refused()
     assert why.code == "unknown-session"
     assert "'none-of-that-name'" in why.message

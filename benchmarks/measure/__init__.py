@@ -1,0 +1,58 @@
+"""The measurements, by name, in the order in which a round makes them.
+
+Each takes a subject and an effort, and returns figures by the keys of ``benchmarks.rows``; it raises ``NotOffered``
+where the peer has no way to do the work. What needs kernels that are up comes apart, so that a pool can fill meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from benchmarks.effort import FULL, Effort
+from benchmarks.measure import bulk, calls, cells, scale, starts
+from benchmarks.subject import Subject
+
+Measurement = Callable[[Subject, Effort], Mapping[str, float]]
+
+IN_TURNS: Mapping[str, Measurement] = {
+    "connect to a new session": starts.new_session,
+    "call": calls.call,
+    "evaluate": calls.evaluate,
+    "raise": calls.fail,
+    "echo": calls.echo,
+    "clients": calls.clients,
+    "pipeline": calls.pipeline,
+    "batch": calls.batch,
+    "iterate": calls.iterate,
+    "connect": starts.connect,
+    "start a kernel": starts.kernel,
+    "bytes": bulk.blobs,
+    "arrays": bulk.arrays,
+    "pass": cells.nothing,
+    "lines": cells.lines,
+    "picture": cells.picture,
+    "widgets": cells.widgets,
+    "import": starts.imports,
+    "help": starts.command,
+}
+
+# Once, with nothing else running.
+AT_LAST: Mapping[str, Measurement] = {
+    "crowds": scale.crowds,
+    "sizes": scale.sizes,
+    "idle sessions": scale.idle,
+}
+
+ALL = {**IN_TURNS, **AT_LAST}
+
+# The rows that a measurement fills, where they are not the one of its own name.
+_FILLS = {
+    "connect to a new session": ("connect_new",),
+    "start a kernel": ("start",),
+    "bytes": ("put_bytes", "get_bytes"),
+    "arrays": ("put_array", "get_array"),
+    "crowds": tuple(f"crowd_{count}" for count in FULL.crowds),
+    "sizes": tuple(f"size_{size}" for size in FULL.sizes),
+    "idle sessions": ("session", *(f"{what}_{count}" for what in ("cpu", "server") for count in FULL.sessions)),
+}
+ROWS_OF: Mapping[str, tuple[str, ...]] = {name: _FILLS.get(name, (name,)) for name in ALL}
