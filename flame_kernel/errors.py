@@ -170,6 +170,12 @@ class CallsUnavailable(SessionError):
     code = "calls-unavailable"
 
 
+class UnknownHandle(SessionError):
+    """A handle names an object that its session does not hold (any more), or that another session holds."""
+
+    code = "unknown-handle"
+
+
 class SerializationError(FlameError):
     """A value can't cross between the two machines."""
 
@@ -219,13 +225,15 @@ class RemoteTraceback(FlameError):
 
     Args:
         text: Where it happened, and the remote frames with their source.
+        cause: The exception over there that led to this one, as its own type where that loads here.
     """
 
     code = "remote-traceback"
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, cause: BaseException | None = None) -> None:
         super().__init__(text)
         self.text = text
+        self.cause = cause
 
     def __str__(self) -> str:
         return "\n" + self.text.rstrip("\n")

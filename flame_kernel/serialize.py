@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flame_kernel.buffers import Buffer
-from flame_kernel.errors import SerializationError
+from flame_kernel.errors import SerializationError, UnknownHandle
 
 # Below this size (bytes) a bytes object is as cheap inside a pickle.
 _RAW_FROM = 16 * 1024
@@ -125,6 +125,8 @@ def load(form: int, parts: Sequence[Buffer], plain: bool = False) -> Any:
             return json.loads(bytes(parts[0]))
         if form == Format.PARTS:
             return Parts(json.loads(bytes(parts[0])), parts[1:])
+    except UnknownHandle:  # it names what was sent in place of the object, and why there's none
+        raise
     except Exception as error:  # loading runs the value's own code, which may raise anything
         raise SerializationError(f"the value can't be loaded here: {type(error).__name__}: {_words(error)}") from error
     raise SerializationError(f"a value came in a format that is unknown here ({form})")

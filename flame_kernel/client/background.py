@@ -24,11 +24,11 @@ class BackgroundLoop:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine and return its result; Ctrl-C cancels it."""
+    def run(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
+        """Run a coroutine and return its result; Ctrl-C cancels it, and so does the end of the time given to it."""
         future = self.start(work)
         try:
-            return future.result()
+            return future.result(timeout)
         except BaseException:
             future.cancel()
             raise
@@ -40,6 +40,10 @@ class BackgroundLoop:
     def call(self, function: Callable[[], object]) -> None:
         """Have a function called in the loop."""
         self._loop.call_soon_threadsafe(function)
+
+    def later(self, seconds: float, function: Callable[[], object]) -> None:
+        """Have a function called in the loop after a while."""
+        self._loop.call_soon_threadsafe(self._loop.call_later, seconds, function)
 
     @property
     def alive(self) -> bool:

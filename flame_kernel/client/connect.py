@@ -11,6 +11,7 @@ from flame_kernel.client.connecting import Connector
 from flame_kernel.client.connection import Connection
 from flame_kernel.client.flame import Flame
 from flame_kernel.client.target import Address, parse
+from flame_kernel.client.uncaught import show_short
 from flame_kernel.errors import FlameError
 from flame_kernel.security.invites import Invite
 
@@ -51,6 +52,7 @@ def connect(
         5.0
     """
     environ = os.environ
+    show_short()
     try:
         connection = Connection(
             parse(target, environ),

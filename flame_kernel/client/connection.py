@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import queue
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
 
 import zmq
 
 from flame_kernel.client.background import BackgroundLoop
+from flame_kernel.client.calls import Calls
 from flame_kernel.client.cells import Cell, CellResult, Cells, follow, request_for
 from flame_kernel.client.connecting import Connector
 from flame_kernel.client.display import Display, Terminal
-from flame_kernel.client.failures import from_answer, marked
-from flame_kernel.client.lane import Lane, Lanes
+from flame_kernel.client.failures import marked
 from flame_kernel.client.missed import Follower, Missed, Overheard, question_of
 from flame_kernel.client.remote_end import RemoteEnd
 from flame_kernel.client.session import Fate, SessionClient, Wanted, resumed
@@ -25,6 +26,7 @@ from flame_kernel.client.target import Target
 from flame_kernel.client.watching import Watches
 from flame_kernel.errors import (
     FlameError,
+    FlameTimeout,
     LinkLost,
     NotPermitted,
     RemoteError,
@@ -35,8 +37,9 @@ from flame_kernel.errors import (
 from flame_kernel.protocol import messages
 from flame_kernel.protocol.calls import Operation, Outcome
 from flame_kernel.protocol.jupyter import Channel, Envelope, compose
-from flame_kernel.serialize import load
 from flame_kernel.transport.interface import Endpoint
+
+T = TypeVar("T")
 
 # A cell's value is fetched unasked up to this size, in bytes; a larger one stays over there.
 VALUE_LIMIT = 10 * 1024 * 1024
@@ -73,25 +76,20 @@ class Connection:
         self._overheard: Overheard | None = None
         self._streams = Terminal()
         self._over: FlameError | None = None
+        self.calls = Calls(self._context, self, plain)
         self._watches = Watches()
-        self._lanes = Lanes(self._lane)
         self._loop = BackgroundLoop("flame-link")
         connector = Connector(self._context, environ, timeout)
         try:
             opened = self._loop.run(connector.open(target, self, Wanted(session, kernel, existing, observe=observe)))
         except BaseException:
+            self.calls.close()
             self._loop.close()
             self._context.destroy(0)
             raise
         self.endpoint: Endpoint = opened[0]
         self._client: SessionClient = opened[1]
         self._pid = os.getpid()
-
-    def _lane(self) -> Lane:
-        welcome, conversation = self.welcome, self._client.conversation
-        return Lane(
-            self._context, self.endpoint, welcome.session, self._plain, conversation, most_bytes=welcome.message_bytes
-        )
 
     @property
     def welcome(self) -> messages.Welcome:
@@ -101,8 +99,31 @@ class Connection:
 
     @property
     def where(self) -> str:
-        """What to call the place in messages."""
+        """What to call the session in messages."""
         return f"{self.endpoint.name}, session {self.welcome.session!r}"
+
+    @property
+    def session(self) -> str:
+        """The session's name."""
+        return self.welcome.session
+
+    @property
+    def most_bytes(self) -> int:
+        """The largest message that the server takes, in bytes; 0 when it did not say."""
+        return self.welcome.message_bytes
+
+    def require_calls(self) -> None:
+        """Raise an error if this connection may make no calls.
+
+        Raises:
+            NotPermitted: It only observes.
+        """
+        self._require_more_than_observing("calls need")
+
+    @property
+    def conversation(self) -> str:
+        """What the server knows this client's conversation by, whatever the session is called by now."""
+        return self._client.conversation
 
     @property
     def closed(self) -> bool:
@@ -119,24 +140,6 @@ class Connection:
         self._require_open()
         return self._watches.begin()
 
-    def call(self, operation: Operation, *operands: Any, timeout: float | None = None) -> Any:
-        """Make a call and return its value, or raise its exception.
-
-        Args:
-            operation: What to ask for.
-            operands: With what.
-            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
-        """
-        self._require_open()
-        self._require_more_than_observing("calls need")
-        try:
-            answer = self._lanes.call(operation, operands, timeout, self._show)
-        except FlameError as error:
-            raise error.with_traceback(None)  # how we got there is nothing to the user  # noqa: B904
-        if answer.outcome is Outcome.ERROR:
-            raise from_answer(answer, self.where, self._plain)
-        return load(answer.format, answer.parts, self._plain)
-
     @contextmanager
     def copying(self, timeout: float | None) -> Iterator[RemoteEnd]:
         """Give the session as an end of a copy, on a lane of its own.
@@ -147,10 +150,18 @@ class Connection:
         self._require_open()
         deadline = None if timeout is None else time.monotonic() + timeout
         self._require_more_than_observing("copying files needs")
-        with self._lanes.borrowed() as lane:
+        with self.calls.borrowed() as lane:
             yield RemoteEnd(lane, self.endpoint.name, deadline, timeout)
 
-    def run(self, code: str, display: Display, show_result: bool, silent: bool, store_history: bool) -> CellResult:
+    def run(
+        self,
+        code: str,
+        display: Display,
+        show_result: bool,
+        silent: bool,
+        store_history: bool,
+        timeout: float | None = None,
+    ) -> CellResult:
         """Run a cell and return what it gave; its exception is in the result, not raised.
 
         Args:
@@ -159,17 +170,24 @@ class Connection:
             show_result: Whether the last expression's value is shown as well.
             silent: Whether it's hidden from history and displays.
             store_history: Whether it counts and is kept in the session's history.
+            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
+
+        Raises:
+            FlameTimeout: It took too long; it goes on over there.
         """
-        cell = self.follow(request_for(code, silent, store_history), display, show_result)
+        cell = self.follow(request_for(code, silent, store_history), display, show_result, timeout)
         return self._outcome(cell, cell.request.header().msg_id)
 
-    def follow(self, request: Envelope, display: Display, show_result: bool = True) -> Cell:
+    def follow(
+        self, request: Envelope, display: Display, show_result: bool = True, timeout: float | None = None
+    ) -> Cell:
         """Run a cell to its end, and return it as it is then.
 
         Args:
             request: The message that runs it.
             display: What shows its outputs while they come.
             show_result: Whether the last expression's value is shown as well.
+            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
         """
         self._require_open()
         self._require_more_than_observing("running a cell needs")
@@ -186,7 +204,7 @@ class Connection:
             self._loop.call(lambda: self._client.send(Channel.STDIN, reply))
 
         try:
-            self._follow(cell, display, answer, show_result)
+            self._follow(cell, display, answer, show_result, timeout)
         finally:
             self._cells.end(msg_id)
         return cell
@@ -229,15 +247,13 @@ class Connection:
         finally:
             self._cells.end(msg_id)
 
-    def interrupt(self) -> None:
+    def interrupt(self, timeout: float | None = None) -> None:
         """Interrupt the session's main thread."""
-        self._require_open()
-        self._loop.run(self._client.interrupt())
+        self._ask(self._client.interrupt(), timeout)
 
-    def restart(self) -> None:
+    def restart(self, timeout: float | None = None) -> None:
         """Start a new process in place of the session's."""
-        self._require_open()
-        self._loop.run(self._client.restart())
+        self._ask(self._client.restart(), timeout)
 
     def end(self) -> None:
         """End the session and its process, and this connection with it."""
@@ -249,7 +265,7 @@ class Connection:
         """Give the session another name."""
         self._require_open()
         self._loop.run(self._client.rename(name))
-        self._lanes.renew()
+        self.calls.renew()
 
     def detach(self) -> None:
         """Leave the session, which goes on even if it is private."""
@@ -292,15 +308,15 @@ class Connection:
         reply = compose("input_reply", {"value": text}, session="flame-client")
         self._loop.call(lambda: self._client.send(Channel.STDIN, reply))
 
-    def sessions(self, memory: bool = False, everyone: bool = False) -> tuple[messages.SessionInfo, ...]:
+    def sessions(
+        self, memory: bool = False, everyone: bool = False, timeout: float | None = None
+    ) -> tuple[messages.SessionInfo, ...]:
         """List the sessions of this key and those shared with it, or those of all keys."""
-        self._require_open()
-        return self._loop.run(self._client.sessions(memory, everyone))
+        return self._ask(self._client.sessions(memory, everyone), timeout)
 
-    def kernels(self) -> tuple[messages.KernelInfo, ...]:
+    def kernels(self, timeout: float | None = None) -> tuple[messages.KernelInfo, ...]:
         """List the host's kernelspecs."""
-        self._require_open()
-        return self._loop.run(self._client.kernels())
+        return self._ask(self._client.kernels(), timeout)
 
     def close(self, leave: bool = True) -> None:
         """End the connection.
@@ -311,7 +327,7 @@ class Connection:
         if os.getpid() != self._pid:
             return  # a fork's copy: the connection belongs to the process that made it
         self._finish(LinkLost(f"this connection to {self.endpoint.name} was closed; connect again"))
-        self._lanes.close()
+        self.calls.close()
         if self._loop.alive:
             self._loop.run(self._shut(leave))
             self._loop.close()
@@ -319,6 +335,11 @@ class Connection:
 
     async def _shut(self, leave: bool) -> None:
         self._client.close(leave)
+
+    def later(self, seconds: float, function: Callable[[], object]) -> None:
+        """Have a function called after a while."""
+        with suppress(RuntimeError):  # the loop was closed meanwhile
+            self._loop.later(seconds, function)
 
     def on_jupyter(self, channel: Channel, envelope: Envelope) -> None:
         """The kernel says something."""
@@ -332,7 +353,7 @@ class Connection:
             self._fail(SessionDied(fate.cause))
         elif isinstance(fate, messages.Restarted):
             self._fail(SessionRestarted(f"the session was restarted while the cell ran ({self.where})"))
-            self._lanes.renew()
+            self.calls.renew()
         elif isinstance(fate, messages.Detached):
             self._finish(SessionError(f"another client detached this one ({self.where}), which goes on; connect again"))
             self._client.close(leave=True)
@@ -354,14 +375,22 @@ class Connection:
         """The link is over."""
         self._finish(error)
 
-    def _follow(self, cell: Cell, display: Display, answer: Any, show_result: bool) -> None:
+    def _follow(self, cell: Cell, display: Display, answer: Any, show_result: bool, timeout: float | None) -> None:
+        end = None if timeout is None else time.monotonic() + timeout
+
+        def take() -> Any:
+            try:
+                return cell.arrived.get(timeout=None if end is None else max(0.0, end - time.monotonic()))
+            except queue.Empty:
+                return FlameTimeout(f"the cell did not end within {timeout:g} s; it goes on ({self.where})")
+
         try:
-            follow(cell, display, answer, cell.arrived.get, show_result)
+            follow(cell, display, answer, take, show_result)
         except KeyboardInterrupt:
             # The remote side gets the interrupt, and its KeyboardInterrupt comes back as the cell's error. A second
             # one here gives up waiting.
             self._loop.start(self._client.interrupt())
-            follow(cell, display, answer, cell.arrived.get, show_result)
+            follow(cell, display, answer, take, show_result)
 
     def _outcome(self, cell: Cell, msg_id: str) -> CellResult:
         reply = cell.reply or {}
@@ -370,7 +399,7 @@ class Connection:
         has_value = any(output["output_type"] == "execute_result" for output in cell.outputs)
         value, note, error = None, "", None
         if (failed or has_value) and self.welcome.calls and not self._plain:
-            note, value, error = self.call(Operation.OUTCOME, msg_id, VALUE_LIMIT)
+            note, value, error = self.calls.call(Operation.OUTCOME, msg_id, VALUE_LIMIT)
         elif has_value:
             note = "this connection carries no values of cells"
         if failed:
@@ -379,12 +408,14 @@ class Connection:
             marked(error, self.where, text)
         return CellResult(cell.outputs, value, note, error, count)
 
-    def _show(self, stream: Outcome, text: str) -> None:
+    def show(self, stream: Outcome, text: str) -> None:
+        """Show what a call prints."""
         self._streams.stream("stderr" if stream is Outcome.STDERR else "stdout", text)
 
     def _finish(self, error: FlameError) -> None:
         if self._over is None:
             self._over = error
+            self.calls.finish(error)
             self._fail(error)
             self._watches.end()
 
@@ -407,6 +438,17 @@ class Connection:
         follower = Follower(display)
         follower.begin(missed, done)
         return follower, done
+
+    def _ask(self, question: Coroutine[Any, Any, T], timeout: float | None) -> T:
+        try:
+            self._require_open()
+        except FlameError:
+            question.close()
+            raise
+        try:
+            return self._loop.run(question, timeout)
+        except FutureTimeout:
+            raise FlameTimeout(f"no answer from {self.endpoint.name} within {timeout:g} s") from None
 
     async def _send(self, request: Envelope) -> None:
         self._client.send(Channel.SHELL, request)

@@ -63,7 +63,7 @@ class Console:
         """What stands at its top."""
         welcome, where = self._connection.welcome, self._connection.endpoint.name
         if welcome.calls and welcome.language == "python":
-            version, platform = self._connection.call(Operation.EVALUATE, _VERSION)
+            version, platform = self._connection.calls.call(Operation.EVALUATE, _VERSION)
             first = f"Python {version} on {platform}"
         else:
             told = (self._connection.ask_kernel("kernel_info_request", {}, _COMPLETE_S) or {}).get("language_info", {})

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import builtins
 import re
 import traceback
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 
-from flame_kernel.errors import RemoteError, RemoteTraceback, SerializationError
+from flame_kernel.buffers import Buffer
+from flame_kernel.errors import FlameError, RemoteError, RemoteTraceback, SerializationError, from_code
 from flame_kernel.protocol.calls import CallAnswer, Failure
 from flame_kernel.serialize import load
 
@@ -30,18 +34,64 @@ def from_answer(answer: CallAnswer, where: str, plain: bool) -> BaseException:
         An exception of its own type if that can be loaded here, else a :class:`RemoteError`.
     """
     failure = Failure.decode(answer.parts[0] if answer.parts else b"")
+    return raised(failure, answer.format, answer.parts[1:], where, plain)
+
+
+def raised(failure: Failure, form: int, parts: Sequence[Buffer], where: str, plain: bool) -> BaseException:
+    """Return the exception that a call raised.
+
+    Args:
+        failure: What it is, in words.
+        form: The format of the exception itself.
+        parts: The exception itself, if it could be written; with it, what it came from.
+        where: What to call the place it happened.
+        plain: Whether nothing may be unpickled.
+
+    Returns:
+        An exception of its own type if that can be loaded here, else a :class:`RemoteError`.
+    """
     error: object = None
-    if len(answer.parts) > 1 and not plain:
-        try:
-            error = load(answer.format, answer.parts[1:])
-        except SerializationError:
-            error = None
+    chain: object = ()
+    if parts and not plain:
+        with suppress(SerializationError):
+            error = load(form, parts)
+    if isinstance(error, tuple) and len(error) == 2:
+        error, chain = error
     if not isinstance(error, BaseException):
-        error = RemoteError(failure.ename, failure.evalue, failure.traceback)
-    return marked(error, where, failure.traceback)
+        error = _in_words(failure, plain)
+    return marked(error, where, failure.traceback, _linked(chain))
 
 
-def marked(error: BaseException, where: str, text: str) -> BaseException:
+def _in_words(failure: Failure, plain: bool) -> BaseException:
+    """Return an exception of which the words came only."""
+    if failure.code and failure.code != FlameError.code:
+        return from_code(failure.code, failure.evalue)
+    kind = vars(builtins).get(failure.ename)
+    if plain and isinstance(kind, type) and issubclass(kind, BaseException):
+        with suppress(TypeError):  # it's made of more than a message
+            return kind(failure.evalue)
+    return RemoteError(failure.ename, failure.evalue, failure.traceback)
+
+
+def _linked(chain: object) -> BaseException | None:
+    """Return what an exception came from, each the cause of the one before."""
+    first: BaseException | None = None
+    last: BaseException | None = None
+    for ename, evalue, form, parts in chain if isinstance(chain, list) else ():
+        cause: object = None
+        with suppress(SerializationError):
+            cause = load(form, parts)
+        if not isinstance(cause, BaseException):
+            cause = RemoteError(ename, evalue)
+        if last is None:
+            first = cause
+        else:
+            last.__cause__ = cause
+        last = cause
+    return first
+
+
+def marked(error: BaseException, where: str, text: str, cause: BaseException | None = None) -> BaseException:
     """Give an exception its remote half.
 
     Plain Python prints the cause first and then the caller's frames; IPython asks the exception how it wants to be
@@ -51,12 +101,13 @@ def marked(error: BaseException, where: str, text: str) -> BaseException:
         error: What will be raised here.
         where: What to call the place it happened.
         text: The remote traceback.
+        cause: The exception over there that led to this one.
 
     Returns:
         The same exception.
     """
     told = f"Remote traceback ({where}):\n{text.rstrip()}"
-    error.__cause__ = RemoteTraceback(_COLOURS.sub("", told))
+    error.__cause__ = RemoteTraceback(_COLOURS.sub("", told), cause)
     # functools.partial, not a closure: the exception has to stay picklable.
     error._render_traceback_ = partial(_render, error, told)  # type: ignore[attr-defined]
     return error

@@ -3,142 +3,24 @@
 from __future__ import annotations
 
 import atexit
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from types import ModuleType, TracebackType
-from typing import Any
 
 from flame_kernel.buffers import Buffer
 from flame_kernel.client import display as displays
 from flame_kernel.client import files, module_source
+from flame_kernel.client.calling import Calling
 from flame_kernel.client.cells import CellResult
 from flame_kernel.client.connection import Connection
 from flame_kernel.client.console import Console
 from flame_kernel.client.copying import CopyResult
 from flame_kernel.client.listing import Sessions
 from flame_kernel.client.missed import Missed
-from flame_kernel.client.proxies import RemoteObject
-from flame_kernel.protocol.calls import Operation
+from flame_kernel.client.remote_session import RemoteSession
 from flame_kernel.protocol.messages import KernelInfo
 
 
-class RemoteSession:
-    """The session behind a :class:`Flame`.
-
-    Args:
-        connection: The connection to it.
-    """
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    @property
-    def name(self) -> str:
-        """Its name, also when the server chose it."""
-        return self._connection.welcome.session
-
-    @property
-    def host(self) -> str:
-        """The host it runs on."""
-        return self._connection.welcome.host
-
-    @property
-    def kernel(self) -> str:
-        """Its kernelspec."""
-        return self._connection.welcome.kernel
-
-    @property
-    def language(self) -> str:
-        """Its language, such as ``python``."""
-        return self._connection.welcome.language
-
-    @property
-    def role(self) -> str:
-        """What this connection may do in it: ``observe``, ``execute``, ``files`` or ``admin``."""
-        return self._connection.welcome.role
-
-    @property
-    def owner(self) -> str:
-        """What its owner is called when it belongs to another key; empty when it's this one's own."""
-        return self._connection.welcome.owner
-
-    def share(self, who: str, role: str = "observe") -> tuple[str, ...]:
-        """Let another key use this session, as ``connect(session="owner/name")``; it has to have a name.
-
-        Args:
-            who: The key's fingerprint or its comment, as ``flame keys list`` shows them; ``*`` for every key that the
-                server admits.
-            role: What it may do at most: ``observe`` sees the outputs, ``execute`` runs cells and calls, ``files``
-                also puts and gets files.
-
-        Returns:
-            Whom the session is shared with, and what they may do.
-
-        Raises:
-            NotPermitted: This client's key has not the role ``admin``.
-            ConfigurationError: The server admits no such key.
-            SessionError: The session is private.
-        """
-        return self._connection.sharing.share(who, role, "")
-
-    def unshare(self, who: str = "") -> tuple[str, ...]:
-        """Let another key use this session no more; its connections to it end at once.
-
-        Args:
-            who: As it was shared; empty for everybody.
-
-        Returns:
-            Whom it is still shared with.
-
-        Raises:
-            ConfigurationError: It isn't shared with them.
-        """
-        return self._connection.sharing.unshare(who, "")
-
-    def outputs(self) -> Iterator[dict[str, Any]]:
-        """Return an iterator over what everything in this session shows from now on, whoever runs it.
-
-        Returns:
-            Outputs as nbformat 4 writes them; it waits for the next one, and ends with the connection.
-        """
-        return self._connection.outputs()
-
-    def interrupt(self) -> None:
-        """Interrupt the cell that runs, as Ctrl-C would.
-
-        Raises:
-            SessionDied: There is no process to interrupt.
-        """
-        self._connection.interrupt()
-
-    def restart(self) -> None:
-        """Start a new process in place of the old one; the namespace is empty afterwards.
-
-        Raises:
-            KernelStartFailed: The new process does not come up.
-        """
-        self._connection.restart()
-
-    def detach(self) -> None:
-        """Leave the session, which goes on: also a private one, which is kept from now on; this connection ends."""
-        self._connection.detach()
-
-    def rename(self, name: str) -> None:
-        """Give the session another name; a private one is kept from now on.
-
-        Raises:
-            SessionError: There is one of that name already.
-        """
-        self._connection.rename(name)
-
-    def close(self) -> None:
-        """End the session and its process, for everyone who is attached, and this connection with it."""
-        self._connection.end()
-
-    def __repr__(self) -> str:
-        return f"<session {self.name!r} on {self._connection.endpoint.name} ({self.kernel})>"
-
-
-class Flame:
+class Flame(Calling):
     """A remote session: modules, builtins, expressions, statements, cells, variables.
 
     ``connect`` makes it. It's a context manager; a private session ends with it.
@@ -153,77 +35,9 @@ class Flame:
     """
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+        super().__init__(connection)
         self.session = RemoteSession(connection)
         atexit.register(self.close)
-
-    def module(self, name: str) -> RemoteObject:
-        """Return a remote module; it's imported there when it is first used.
-
-        Args:
-            name: Its dotted name.
-
-        Example:
-            >>> flame.module("os.path").join("a", "b")
-            'a/b'
-            >>> flame.module("os").name
-            'posix'
-        """
-        return RemoteObject(self._connection, name, "", "")
-
-    def builtin(self, name: str) -> RemoteObject:
-        """Return a remote builtin.
-
-        Args:
-            name: Its name.
-
-        Example:
-            >>> flame.builtin("max")([22, 99, 1])
-            99
-        """
-        return RemoteObject(self._connection, "builtins", name, "")
-
-    def execute(self, code: str, *, timeout: float | None = None) -> None:
-        """Run statements in the session's namespace, on a thread of their own.
-
-        Args:
-            code: Python statements.
-            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
-
-        Raises:
-            FlameTimeout: It took too long; it goes on over there.
-            Exception: Whatever the code raises, as its own type where that loads here.
-
-        Example:
-            >>> flame.execute("import math")
-        """
-        self._connection.call(Operation.EXECUTE, code, timeout=timeout)
-
-    def evaluate(self, expression: str, *, timeout: float | None = None) -> Any:
-        """Return the value of an expression in the session's namespace.
-
-        Args:
-            expression: A Python expression.
-            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
-
-        Raises:
-            FlameTimeout: It took too long; it goes on over there.
-            SerializationError: The value can't cross by value.
-            Exception: Whatever the expression raises, as its own type where that loads here.
-
-        Example:
-            >>> flame.evaluate("2 ** 10")
-            1024
-        """
-        return self._connection.call(Operation.EVALUATE, expression, timeout=timeout)
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        """Give a value a name in the session's namespace."""
-        self._connection.call(Operation.PUSH, name, value)
-
-    def __getitem__(self, name: str) -> Any:
-        """Return the value of a name in the session's namespace."""
-        return self._connection.call(Operation.PULL, name)
 
     def run(
         self,
@@ -234,6 +48,7 @@ class Flame:
         show_result: bool = True,
         silent: bool = False,
         store_history: bool = True,
+        timeout: float | None = None,
     ) -> CellResult:
         """Run a cell on the session's main thread, showing its outputs as they come; Ctrl-C interrupts it over there.
 
@@ -244,12 +59,14 @@ class Flame:
             show_result: Whether the value of the last expression is shown too.
             silent: Whether the kernel keeps it out of its history and displays.
             store_history: Whether it counts and is kept in the session's history.
+            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
 
         Returns:
             Outputs, value and exception.
 
         Raises:
             SessionDied: The session's process ended while the cell ran.
+            FlameTimeout: It took too long; it goes on over there.
             Exception: The cell's own, if ``check``.
 
         Example:
@@ -257,7 +74,7 @@ class Flame:
             21
         """
         display = displays.Silent() if quiet else displays.here()
-        result = self._connection.run(code, display, show_result, silent, store_history)
+        result = self._connection.run(code, display, show_result, silent, store_history, timeout)
         if check and result.error is not None:
             raise result.error
         return result
@@ -300,17 +117,18 @@ class Flame:
         """Tell the session what its ``input()`` waits for, as :attr:`Missed.question` told it."""
         self._connection.answer(text)
 
-    def sessions(self, *, memory: bool = False, everyone: bool = False) -> Sessions:
+    def sessions(self, *, memory: bool = False, everyone: bool = False, timeout: float | None = None) -> Sessions:
         """List the sessions on the server that belong to this client's key or are shared with it.
 
         Args:
             memory: Whether to find out how much memory they use.
             everyone: Whether to list those of all keys, which takes the role ``admin``.
+            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
 
         Raises:
             NotPermitted: This client's key has not that role.
         """
-        return Sessions(self._connection.sessions(memory, everyone))
+        return Sessions(self._connection.sessions(memory, everyone, timeout))
 
     def put(
         self,
@@ -441,9 +259,13 @@ class Flame:
         """
         self._connection.sharing.end(name)
 
-    def kernels(self) -> tuple[KernelInfo, ...]:
-        """List the kernelspecs of the host."""
-        return self._connection.kernels()
+    def kernels(self, *, timeout: float | None = None) -> tuple[KernelInfo, ...]:
+        """List the kernelspecs of the host.
+
+        Args:
+            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
+        """
+        return self._connection.kernels(timeout)
 
     @property
     def unseen(self) -> int:

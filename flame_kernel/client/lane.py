@@ -1,12 +1,11 @@
-"""A calls lane: one call after the other, on the caller's own thread, over whatever connection there is.
+"""A calls lane: one call after the other, on the caller's own thread.
 
 A thread between caller and socket would cost two wake-ups a call. Callers on several threads take a lane each
-(``Lanes``).
+(``Lanes``); many calls at a time from one thread take the ``pipeline``.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,22 +15,17 @@ from typing import Any
 import zmq
 
 from flame_kernel.buffers import Buffer
+from flame_kernel.client.conversing import WorkerConversation
 from flame_kernel.client.limits import require_size
-from flame_kernel.errors import FlameError, FlameTimeout, LinkLost, ProtocolError, SessionRestarted
-from flame_kernel.protocol import messages, packets
-from flame_kernel.protocol.calls import CallAnswer, Operation, Outcome, decode_answer, encode_request
-from flame_kernel.protocol.conversation import Conversation, Hole, Message
-from flame_kernel.protocol.packets import Kind, Packet
+from flame_kernel.errors import FlameError, FlameTimeout, LinkLost
+from flame_kernel.protocol.calls import LAST, CallAnswer, Operation, Outcome, decode_answer, encode_request
 from flame_kernel.serialize import dump
-from flame_kernel.transport.blocking import Connection
+from flame_kernel.transport.blocking import Wake
 from flame_kernel.transport.interface import Endpoint
 
 OnStream = Callable[[Outcome, str], None]
 
-# Before a greeting that came to nothing is tried again, in seconds.
-_AGAIN_AFTER_S = 0.05
-
-# How long closing waits for calls on other threads to end, in seconds; they look twice a second.
+# How long closing waits for calls on other threads to end, in seconds.
 _END_CALLS_S = 3.0
 
 
@@ -43,8 +37,9 @@ class Lane:
         endpoint: Where the server is, and the keys.
         session: The session's name.
         plain: Whether only plain data may cross.
-        conversation: The name of this client's conversation on the session lane, by which the server finds the session
-            when it has another name by now.
+        client: What the client is called on all its lanes, 16 bytes.
+        wake: Ends, from another thread, the call that is under way; it raises :class:`LinkLost`.
+        conversation: The client's conversation on the session lane, by which a session is found that was renamed.
         most_bytes: The largest message that the server takes, in bytes; 0 when it did not say.
     """
 
@@ -54,23 +49,20 @@ class Lane:
         endpoint: Endpoint,
         session: str,
         plain: bool,
+        client: bytes,
+        wake: Wake,
         conversation: str = "",
         most_bytes: int = 0,
     ) -> None:
-        self._context = context
+        self.talk = WorkerConversation(context, endpoint, session, client, wake, conversation)
+        self.number = 0  # of the call that is under way
         self._endpoint = endpoint
         self._session = session
         self._plain = plain
-        self._attachment = conversation
         self._most_bytes = most_bytes
-        self._name = os.urandom(16)
-        self._conversation = Conversation()
-        self._connection: Connection | None = None
-        self._epoch = b""
-        self._abandoned = threading.Event()
 
     def call(self, operation: Operation, operands: Any, timeout: float | None, on_stream: OnStream) -> CallAnswer:
-        """Make a call and wait for its answer.
+        """Make a call and wait for its answer. Ctrl-C interrupts it over there, a second one gives up waiting.
 
         Args:
             operation: What to ask for.
@@ -79,7 +71,7 @@ class Lane:
             on_stream: Called with what the call prints, before this returns.
 
         Returns:
-            The RESULT or ERROR answer.
+            The RESULT, REFERENCE or ERROR answer.
 
         Raises:
             FlameTimeout: It took too long; it goes on over there, and its answer is dropped when it comes.
@@ -90,10 +82,30 @@ class Lane:
         deadline = None if timeout is None else time.monotonic() + timeout
         form, parts = dump(operands, self._plain)
         request = encode_request(operation, form, parts, self._plain)
-        number = self.post(request, deadline)
+        require_size(request, self._most_bytes, self._endpoint.name)
+        talk = self.talk
+        self.number = 0
+        if not talk.connected:
+            talk.connect(deadline, waiting=False)
+        number = self.number = talk.push(request)
+        talk.flush()
+        interrupted = False
         while True:
-            answer = self.answer(deadline, timeout)
-            last = answer.call == number and answer.outcome in (Outcome.RESULT, Outcome.ERROR)
+            try:
+                message = talk.next(deadline, waiting=True)
+            except KeyboardInterrupt:
+                if not talk.at_rest:
+                    raise
+                if interrupted:
+                    raise KeyboardInterrupt(self._gave_up()) from None
+                interrupted = True
+                self._interrupt(number)
+                continue
+            if message is None:
+                raise FlameTimeout(f"no answer from {self._endpoint.name} within {timeout:g} s; the call goes on there")
+            answer = decode_answer(message.parts)
+            last = answer.call == number and answer.outcome in LAST
+            talk.flush()  # acknowledges what presses: else the window fills, and the answer never comes
             if last:
                 return answer
             if answer.call == number:  # else of an earlier call that was given up
@@ -113,10 +125,10 @@ class Lane:
             LimitExceeded: It's larger than the server takes.
         """
         require_size(request, self._most_bytes, self._endpoint.name)
-        if self._connection is None:
-            self._connect(deadline, waiting=False)
-        number = self._conversation.push(request)
-        self._flush()
+        if not self.talk.connected:
+            self.talk.connect(deadline, waiting=False)
+        number = self.talk.push(request)
+        self.talk.flush()
         return number
 
     def answer(self, deadline: float | None, timeout: float | None) -> CallAnswer:
@@ -130,153 +142,89 @@ class Lane:
             FlameTimeout: The time is up.
             SessionRestarted: The session was restarted meanwhile.
         """
-        answer = decode_answer(self._next(deadline, timeout).parts)
-        self._flush()  # acknowledges what presses: else the window fills, and the answer never comes
+        message = self.talk.next(deadline, waiting=True)
+        if message is None:
+            raise FlameTimeout(f"no answer from {self._endpoint.name} within {timeout:g} s; the call goes on there")
+        answer = decode_answer(message.parts)
+        self.talk.flush()  # acknowledges what presses: else the window fills, and the answer never comes
         return answer
 
-    def close(self) -> None:
-        """End the conversation."""
-        if self._connection is not None:
-            self._connection.send(self._conversation.greeting(Kind.BYE, []))
-            self._connection.close(linger_ms=500)
-            self._connection = None
+    def _interrupt(self, number: int) -> None:
+        form, parts = dump((self.talk.name, number), self._plain)
+        self.talk.push(encode_request(Operation.INTERRUPT, form, parts, self._plain, oneway=True))
+        self.talk.flush()
 
-    def abandon(self) -> None:
-        """End the call that is under way, from another thread; it raises :class:`LinkLost` on its own."""
-        self._abandoned.set()
-
-    def _next(self, deadline: float | None, timeout: float | None) -> Message:
-        while True:
-            if self._connection is None:
-                self._connect(deadline, waiting=True)
-                self._flush()
-            packet = self._receive(deadline)
-            if packet is None:
-                if deadline is not None and time.monotonic() >= deadline:
-                    raise FlameTimeout(
-                        f"no answer from {self._endpoint.name} within {timeout:g} s; the call goes on there"
-                    )
-                self._drop()
-                continue
-            event = self._conversation.take(packet)
-            if isinstance(event, Hole):
-                self._drop()
-            elif isinstance(event, Message):
-                return event
-            elif packet.kind is Kind.ACK:
-                self._flush()
-
-    def _receive(self, deadline: float | None) -> Packet | None:
-        """Return the next packet, ``None`` when the connection is gone or the time is up."""
-        assert self._connection is not None
-        frames = self._connection.receive(deadline)
-        if frames is None:
-            return None
-        packet = packets.decode(frames)
-        if packet.kind is Kind.RESET:
-            return None
-        if packet.kind is Kind.REFUSED:
-            self._drop()
-            self._begin_anew()
-            raise _refusal(packet)
-        return packet
-
-    def _connect(self, deadline: float | None, waiting: bool) -> None:
-        while self._connection is None:
-            self._connection = Connection(self._context, self._endpoint, self._abandoned)
-            if not self._greet(deadline, waiting):
-                self._drop()
-                self._abandoned.wait(_AGAIN_AFTER_S)
-
-    def _greet(self, deadline: float | None, waiting: bool) -> bool:
-        """Greet server and worker over a new connection; false when it has to be done again."""
-        hello = messages.Hello(
-            versions=(packets.VERSION,),
-            lane=messages.LANE_CALLS,
-            attachment=self._attachment,
-            session=self._session,
+    def _gave_up(self) -> str:
+        return (
+            f"gave up waiting: the call goes on in session {self._session!r} on {self._endpoint.name}; this connection "
+            f"stays usable, and connect({self._endpoint.name!r}, session={self._session!r}) reattaches from elsewhere"
         )
-        if self._ask(packets.encode(Kind.HELLO, [messages.encode(hello)]), deadline) is None:
-            return False
-        try:
-            worker = self._ask(self._conversation.greeting(Kind.HELLO, [self._name]), deadline)
-        except SessionRestarted:
-            if waiting:
-                raise
-            return False
-        if worker is None:
-            return False
-        epoch = bytes(worker.parts[0]) if worker.parts else b""
-        if self._epoch not in (b"", epoch):
-            # Another process: it knows nothing of what was said to the one before.
-            self._begin_anew()
-            if waiting:
-                raise SessionRestarted(f"the session on {self._endpoint.name} was restarted while the call ran")
-            return False
-        self._epoch = epoch
-        self._conversation.resume(worker.ack)
-        return True
-
-    def _ask(self, frames: Sequence[Buffer], deadline: float | None) -> Packet | None:
-        """Return the WELCOME that answers a greeting, ``None`` when the connection is gone."""
-        assert self._connection is not None
-        self._connection.wait_until_up(deadline)
-        self._connection.send(frames)
-        while True:
-            packet = self._receive(deadline)
-            if packet is None:
-                if deadline is not None and time.monotonic() >= deadline:
-                    self._drop()
-                    raise FlameTimeout(f"{self._endpoint.name} can't be reached in time")
-                return None
-            if packet.kind is Kind.WELCOME:
-                return packet
-
-    def _begin_anew(self) -> None:
-        self._drop()
-        self._name = os.urandom(16)
-        self._epoch = b""
-        self._conversation = Conversation()
-
-    def _drop(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def _flush(self) -> None:
-        if self._connection is not None:
-            for frames in self._conversation.outgoing():
-                self._connection.send(frames)
 
 
 class Lanes:
     """The lanes of one client: as many as it has threads that call at the same time.
 
     Args:
-        make: Makes a lane.
+        make: Makes a lane, given what will end its calls.
+        interrupt: Interrupts the call of a number in a conversation of a name, for a lane that can't do it any more.
     """
 
-    def __init__(self, make: Callable[[], Lane]) -> None:
+    def __init__(
+        self, make: Callable[[Wake], Lane], interrupt: Callable[[str, int], None] = lambda name, number: None
+    ) -> None:
         self._make = make
+        self._interrupt = interrupt
+        self._wake = Wake()
         self._lock = threading.Lock()
         self._calm = threading.Condition(self._lock)
         self._idle: list[Lane] = []
         self._busy: set[Lane] = set()
         self._closed = False
 
-    def call(self, operation: Operation, operands: Any, timeout: float | None, on_stream: OnStream) -> CallAnswer:
-        """Make a call on a lane that's free; see :meth:`Lane.call`."""
-        with self.borrowed() as lane:
-            return lane.call(operation, operands, timeout, on_stream)
+    def call(
+        self,
+        operation: Operation,
+        operands: Any,
+        timeout: float | None,
+        on_stream: OnStream,
+        settle: Callable[[Lane, CallAnswer], Any] = lambda lane, answer: answer,
+    ) -> Any:
+        """Make a call on a lane that's free; see :meth:`Lane.call`.
+
+        Args:
+            operation: What to ask for.
+            operands: With what.
+            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
+            on_stream: Called with what the call prints, before this returns.
+            settle: What to make of the answer while the lane is still this call's.
+
+        Returns:
+            What ``settle`` made of the answer.
+        """
+        lane = self._take()
+        try:
+            settled = settle(lane, lane.call(operation, operands, timeout, on_stream))
+        except FlameError:
+            self._give_back(lane)
+            raise
+        except KeyboardInterrupt:
+            if lane.talk.at_rest:
+                self._give_back(lane)
+            else:  # torn apart half-way: its state is not to be trusted
+                self._discard(lane)
+                if lane.number:
+                    self._interrupt(lane.talk.name, lane.number)
+            raise
+        except BaseException:
+            self._discard(lane)
+            raise
+        self._give_back(lane)
+        return settled
 
     @contextmanager
     def borrowed(self) -> Iterator[Lane]:
         """Give a lane that's free for as long as it takes."""
-        with self._lock:
-            if self._closed:
-                raise LinkLost("this connection was closed; connect again")
-            lane = self._idle.pop() if self._idle else self._make()
-            self._busy.add(lane)
+        lane = self._take()
         try:
             yield lane
         except (FlameError, OSError):
@@ -292,17 +240,26 @@ class Lanes:
         with self._lock:
             idle, self._idle = self._idle, []
         for lane in idle:
-            lane.close()
+            lane.talk.close()
 
     def close(self) -> None:
         """End all lanes; calls that are under way on other threads raise :class:`LinkLost`."""
         with self._lock:
-            self._closed = True
-            for lane in self._busy:
-                lane.abandon()
+            first, self._closed = not self._closed, True
+            self._wake.end()
             # A socket is closed by the thread that uses it.
-            self._calm.wait_for(lambda: not self._busy, _END_CALLS_S)
+            calm = self._calm.wait_for(lambda: not self._busy, _END_CALLS_S)
         self.renew()
+        if first and calm:
+            self._wake.close()
+
+    def _take(self) -> Lane:
+        with self._lock:
+            if self._closed:
+                raise LinkLost("this connection was closed; connect again")
+            lane = self._idle.pop() if self._idle else self._make(self._wake)
+            self._busy.add(lane)
+            return lane
 
     def _give_back(self, lane: Lane) -> None:
         with self._lock:
@@ -314,15 +271,8 @@ class Lanes:
 
     def _discard(self, lane: Lane) -> None:
         try:
-            lane.close()
+            lane.talk.close()
         finally:
             with self._lock:
                 self._busy.discard(lane)
                 self._calm.notify_all()
-
-
-def _refusal(packet: Packet) -> FlameError:
-    try:
-        return messages.decode(bytes(packet.parts[0]) if packet.parts else b"", messages.Refusal).error()
-    except ProtocolError as error:
-        return error

@@ -17,12 +17,12 @@ def send(connection: Connection, module: str | ModuleType, source: str | None, t
     """Send a module; see :meth:`flame_kernel.client.flame.Flame.sendmodule`."""
     name = module if isinstance(module, str) else module.__name__
     modules = [(name, source, False)] if source is not None else local_sources(module)
-    connection.call(Operation.SENDMODULE, name, modules, source is None, timeout=timeout)
+    connection.calls.call(Operation.SENDMODULE, name, modules, source is None, timeout=timeout)
 
 
 def fetch(connection: Connection, name: str, timeout: float | None) -> str:
     """Return a module's source; see :meth:`flame_kernel.client.flame.Flame.getmodule`."""
-    text: str = connection.call(Operation.GETMODULE, name, timeout=timeout)
+    text: str = connection.calls.call(Operation.GETMODULE, name, timeout=timeout)
     return text
 
 

@@ -11,8 +11,9 @@ message      parts
 a request    head: 1 byte :class:`Operation`, 1 byte format, 1 byte flags; then the operands, a tuple, in that format
 an answer    head: 1 byte :class:`Outcome`, 1 byte format, 8 bytes the call's number; then, by outcome,
 RESULT       the value
-STDOUT       the text, UTF-8 (any number of these come before the RESULT or ERROR); STDERR likewise
-ERROR        a JSON object (ename, evalue, traceback); then the exception itself where it could be written
+REFERENCE    JSON: what names the value, which stays there (``references``)
+STDOUT       the text, UTF-8 (any number of these come before the answer); STDERR likewise
+ERROR        a JSON object (ename, evalue, traceback, code); then the exception itself where it could be written
 ===========  ==================================================================================================
 
 This module is loaded inside sessions too: standard library and Python 3.9.
@@ -30,6 +31,7 @@ from flame_kernel.buffers import Buffer
 from flame_kernel.errors import ProtocolError
 
 PLAIN = 1  # flag: answer in plain data, and nothing pickled
+ONEWAY = 2  # flag: answer nothing
 
 _REQUEST = struct.Struct("!BBB")
 _ANSWER = struct.Struct("!BBQ")
@@ -40,13 +42,26 @@ class Operation(enum.IntEnum):
 
     EVALUATE = 1  # [expression] → its value
     EXECUTE = 2  # [code] → None
-    CALL = 3  # [module, attribute path, args, kwargs] → what the call returns
-    # [module, attribute path] → (kind, value): "value" and the value; "callable", "module" or "object" and a preview
-    GET = 4
+    # A root is a module's name, or the pair that names an object the session holds (``references``).
+    CALL = 3  # [root, attribute path, args, kwargs] → what the call returns
+    GET = 4  # [root, attribute path] → its value; of a callable a reference that holds nothing: it goes by its path
     PUSH = 5  # [name, value] → None
     PULL = 6  # [name] → the value
     OUTCOME = 7  # [msg_id, limit in bytes] → (state, value, exception) of a cell that was run with the "flame" metadata
     PING = 8  # [] → None
+    DELETE = 32  # [name] → None
+    NAMES = 33  # [] → the names in the namespace
+    REFER = 34  # [expression] → its value, which stays there
+    OPERATE = 35  # [root, attribute path, operator, args] → what the operator gives
+    DESCRIBE = 36  # [root, attribute path] → what there is to know of it: doc, signature, names, keys
+    NEXT = 37  # [root, how many at most] → the next items of an iterator: (done, returned, mixed, items)
+    CLOSE = 38  # [root] → None; closes an iterator
+    # [list of (operation, operands)] → (None or [description, format, parts] of what was raised, mixed, values)
+    BATCH = 39
+    HOLD = 40  # [number of an earlier call] → its value, which could not be loaded by the client and stays there
+    RELEASE = 41  # [pairs of (number, how often)] → None; the client has no use for these objects any more
+    SO_FAR = 43  # [root] → as NEXT: the items that a NEXT that is under way has taken already, as soon as there's one
+    INTERRUPT = 42  # [conversation's name in hexadecimal digits, number of a call] → whether it still ran
 
     # Files. Operands and value are plain data, in the format PARTS; what it is about is in ``flame_kernel.files``.
     FIND = 64  # [pattern, what to do with links] → the sources that match
@@ -74,6 +89,11 @@ class Outcome(enum.IntEnum):
     ERROR = 2
     STDOUT = 3
     STDERR = 4
+    REFERENCE = 5
+
+
+# What a call ends with.
+LAST = frozenset({Outcome.RESULT, Outcome.ERROR, Outcome.REFERENCE})
 
 
 @dataclass(frozen=True)
@@ -83,6 +103,7 @@ class CallRequest:
     operation: Operation
     format: int
     plain: bool
+    oneway: bool
     operands: Sequence[Buffer]
 
 
@@ -104,15 +125,17 @@ class Failure:
         ename: The name of its type.
         evalue: Its message.
         traceback: The remote traceback as text.
+        code: The error's name on the wire, of an error of ours.
     """
 
     ename: str
     evalue: str
     traceback: str
+    code: str = ""
 
     def encode(self) -> bytes:
         """Return it as JSON."""
-        return json.dumps({"ename": self.ename, "evalue": self.evalue, "traceback": self.traceback}).encode("utf-8")
+        return json.dumps(vars(self)).encode("utf-8")
 
     @classmethod
     def decode(cls, data: Buffer) -> Failure:
@@ -123,14 +146,18 @@ class Failure:
         """
         try:
             fields = json.loads(bytes(data))
-            return cls(str(fields["ename"]), str(fields["evalue"]), str(fields["traceback"]))
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            return cls(
+                str(fields["ename"]), str(fields["evalue"]), str(fields["traceback"]), str(fields.get("code", ""))
+            )
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ProtocolError("an error came from the session that can't be read") from error
 
 
-def encode_request(operation: Operation, form: int, operands: Sequence[Buffer], plain: bool = False) -> list[Buffer]:
+def encode_request(
+    operation: Operation, form: int, operands: Sequence[Buffer], plain: bool = False, oneway: bool = False
+) -> list[Buffer]:
     """Return a request as the parts of a numbered message."""
-    return [_REQUEST.pack(operation, form, PLAIN if plain else 0), *operands]
+    return [_REQUEST.pack(operation, form, (PLAIN if plain else 0) | (ONEWAY if oneway else 0)), *operands]
 
 
 def decode_request(parts: Sequence[Buffer]) -> CallRequest:
@@ -141,7 +168,7 @@ def decode_request(parts: Sequence[Buffer]) -> CallRequest:
     """
     try:
         operation, form, flags = _REQUEST.unpack(parts[0])
-        return CallRequest(Operation(operation), form, bool(flags & PLAIN), parts[1:])
+        return CallRequest(Operation(operation), form, bool(flags & PLAIN), bool(flags & ONEWAY), parts[1:])
     except (struct.error, ValueError, IndexError) as error:
         raise ProtocolError("a call arrived that this version of Flame can't read") from error
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import threading
+import os
+import selectors
+import socket as sockets
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
@@ -15,8 +18,64 @@ from flame_kernel.transport.dialler import CAUSES, EVENTS, client_socket
 from flame_kernel.transport.interface import Cause, Endpoint
 from flame_kernel.transport.sockets import receive, send
 
-# While nothing arrives, how often to look whether the connection is still there, in milliseconds.
-_LOOK_EVERY_MS = 500
+# Where Ctrl-C does not end a wait, how often to look for it, in milliseconds; elsewhere nothing has to be looked for.
+_LOOK_EVERY_MS = None if os.name == "posix" else 500
+
+
+class Wake:
+    """Wakes threads that wait for their connections."""
+
+    def __init__(self) -> None:
+        self._near, self._far = sockets.socketpair()
+        self._near.setblocking(False)
+        self._far.setblocking(False)
+        self._rung = False
+        self._put_off = False
+        self.ended = False
+
+    def fileno(self) -> int:
+        """Return what becomes readable."""
+        return self._near.fileno()
+
+    def ring(self) -> None:
+        """Wake a thread, which has to :meth:`hush` it and then look what there is to do."""
+        if not self._rung:
+            self._rung = True
+            with suppress(OSError):  # it's full of rings that nobody has heard yet, or closed
+                self._far.send(b"\0")
+
+    def put_off(self) -> None:
+        """Hear the ring now and have it rung again by :meth:`ring_again`, since nothing can be done about it yet."""
+        self.hush()
+        self._put_off = True
+
+    def ring_again(self) -> None:
+        """Ring again if a ring was put off."""
+        if self._put_off:
+            self._put_off = False
+            self.ring()
+
+    def hush(self) -> None:
+        """Take note of the ring; what was to be done before it can be seen from now on."""
+        with suppress(BlockingIOError):
+            self._near.recv(4096)
+        self._rung = False
+
+    def wait(self) -> None:
+        """Wait until it's rung."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._near, selectors.EVENT_READ)
+            selector.select()
+
+    def end(self) -> None:
+        """Wake every thread for good: what waits raises :class:`LinkLost`."""
+        self.ended = True
+        self.ring()
+
+    def close(self) -> None:
+        """Close it, when no thread waits any more."""
+        self._near.close()
+        self._far.close()
 
 
 class Connection:
@@ -25,15 +84,25 @@ class Connection:
     Args:
         context: The ZeroMQ context.
         endpoint: Where to, and the keys.
-        abandoned: Set, from any thread, to end what waits.
+        wake: Rung, from any thread, to end a wait.
+
+    Attributes:
+        gone: Whether it's known to be gone.
+        waiting: Whether it waits for a message, and an exception that comes now does no harm.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: Endpoint, abandoned: threading.Event) -> None:
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: Endpoint, wake: Wake) -> None:
         self._endpoint = endpoint
-        self._abandoned = abandoned
+        self._wake = wake
         self._socket = client_socket(context, endpoint)
         self._monitor = self._socket.get_monitor_socket(EVENTS)
         self._up = False
+        self.gone = False
+        self.waiting = False
+        self._poller = zmq.Poller()
+        self._poller.register(self._socket, zmq.POLLIN)
+        self._poller.register(self._monitor, zmq.POLLIN)
+        self._poller.register(wake, zmq.POLLIN)
         self._socket.connect(endpoint.address)
 
     def wait_until_up(self, deadline: float | None) -> None:
@@ -47,12 +116,18 @@ class Connection:
             KeyRefused: The server does not admit this client's key.
             LinkLost: It was abandoned.
         """
+        poller = zmq.Poller()
+        poller.register(self._monitor, zmq.POLLIN)
+        poller.register(self._wake, zmq.POLLIN)
         while not self._up:
-            if self._monitor.poll(_left_ms(deadline, _LOOK_EVERY_MS)):
+            ready = dict(poller.poll(_left_ms(deadline)))
+            if self._monitor in ready:
                 self._on_event(recv_monitor_message(self._monitor)["event"])
             elif deadline is not None and time.monotonic() >= deadline:
                 raise FlameTimeout(f"{self._endpoint.name} can't be reached in time")
-            self._require_use()
+            self.require_use()
+            if ready and self._monitor not in ready:
+                self._wake.put_off()
 
     def send(self, frames: Sequence[Buffer]) -> None:
         """Send a message; what can't be sent is dropped, which ``receive`` tells of."""
@@ -68,20 +143,41 @@ class Connection:
             deadline: Until when, in ``time.monotonic()`` seconds; ``None`` for as long as it takes.
 
         Returns:
-            Its frames; ``None`` when the connection is gone or the time is up.
+            Its frames; ``None`` when the connection is gone, the time is up, or somebody has woken this thread.
 
         Raises:
             LinkLost: It was abandoned.
         """
-        while True:
-            self._require_use()  # also while messages keep coming
-            if self._socket.poll(_left_ms(deadline, _LOOK_EVERY_MS)):
-                return receive(self._socket)
-            while self._monitor.poll(0):
-                if recv_monitor_message(self._monitor)["event"] in CAUSES:
+        while not self.gone:
+            self.require_use()  # also while messages keep coming
+            self.waiting = True
+            ready = self._poller.poll(_left_ms(deadline))
+            self.waiting = False
+            for who, _ in ready:
+                if who is self._socket:
+                    return receive(self._socket)
+                if who is self._monitor:
+                    self.gone = recv_monitor_message(self._monitor)["event"] in CAUSES
+                else:
+                    self.require_use()
                     return None
-            if deadline is not None and time.monotonic() >= deadline:
+            if not ready and deadline is not None and time.monotonic() >= deadline:
                 return None
+        return None
+
+    def pause(self, seconds: float) -> None:
+        """Let a moment pass, unless it's abandoned.
+
+        Args:
+            seconds: How long.
+
+        Raises:
+            LinkLost: It was abandoned.
+        """
+        poller = zmq.Poller()
+        poller.register(self._wake, zmq.POLLIN)
+        poller.poll(int(seconds * 1000))
+        self.require_use()
 
     def close(self, linger_ms: int = 0) -> None:
         """Close it.
@@ -93,8 +189,13 @@ class Connection:
         self._monitor.close(0)
         self._socket.close(linger_ms)
 
-    def _require_use(self) -> None:
-        if self._abandoned.is_set():
+    def require_use(self) -> None:
+        """Raise an error if nobody wants it any more.
+
+        Raises:
+            LinkLost: It was abandoned.
+        """
+        if self._wake.ended:
             raise LinkLost(f"this connection to {self._endpoint.name} was closed; connect again")
 
     def _on_event(self, event: int) -> None:
@@ -106,8 +207,8 @@ class Connection:
             )
 
 
-def _left_ms(deadline: float | None, at_most: int | None) -> int | None:
+def _left_ms(deadline: float | None) -> int | None:
     if deadline is None:
-        return at_most
+        return _LOOK_EVERY_MS
     left = max(0, int((deadline - time.monotonic()) * 1000) + 1)
-    return left if at_most is None else min(left, at_most)
+    return left if _LOOK_EVERY_MS is None else min(left, _LOOK_EVERY_MS)

@@ -86,6 +86,11 @@ class SharedSocket:
             self._wake()
         return True
 
+    @property
+    def closed(self) -> bool:
+        """Whether it's closed."""
+        return self._closed
+
     def close(self) -> None:
         """Close the socket; a thread that waits returns."""
         with self._lock:

@@ -1,4 +1,7 @@
-"""The worker's ends of its conversations with clients: each request once, each answer kept until it has arrived."""
+"""The worker's ends of its conversations with clients: each request once, each answer kept until it has arrived.
+
+A client has a conversation for each of its lanes; what the session holds for it belongs to the client.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,10 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import MutableMapping, Sequence
-from typing import Callable
+from typing import Any, Callable
 
 from flame_kernel.buffers import Buffer
-from flame_kernel.errors import FlameError, ProtocolError, SessionRestarted
+from flame_kernel.errors import FlameError, ProtocolError, SessionRestarted, UnknownHandle
 from flame_kernel.protocol.conversation import Conversation, Hole, Message
 from flame_kernel.protocol.packets import Kind, Packet, decode, encode
 
@@ -20,14 +23,19 @@ Sender = Callable[[Sequence[Buffer]], bool]
 
 
 class Caller:
-    """One client, as the worker knows it.
+    """One conversation with a client.
 
     Args:
         send: Sends frames to a connection; false when it's gone.
+        name: The conversation's name.
+        client: The client's name, the same on all its lanes.
     """
 
-    def __init__(self, send: Sender) -> None:
+    def __init__(self, send: Sender, name: bytes, client: bytes) -> None:
+        self.name = name
+        self.client = client
         self._send = send
+        self._kept: dict[int, tuple[int, Any]] = {}  # by call: the number of its answer, and its value
         self._lock = threading.Lock()
         self._conversation = Conversation()
         self._peer: bytes | None = None
@@ -72,11 +80,51 @@ class Caller:
                 self._flush()  # the acknowledgement may have made room for answers that wait
             return event if isinstance(event, Message) else None
 
-    def answer(self, parts: Sequence[Buffer]) -> None:
-        """Send an answer; it's kept until the client has it."""
+    def answer(self, parts: Sequence[Buffer]) -> int:
+        """Send an answer; it's kept until the client has it.
+
+        Returns:
+            The answer's number.
+        """
         with self._lock:
-            self._conversation.push(parts)
+            number = self._conversation.push(parts)
             self._flush()
+        return number
+
+    def answer_and_keep(self, call: int, value: Any, parts: Sequence[Buffer]) -> None:
+        """Send an answer, and keep its value until the client goes on: it may be unable to load it."""
+        with self._lock:
+            self._kept[call] = (self._conversation.push(parts), value)
+            self._flush()
+
+    def kept(self, call: int) -> Any:
+        """Return the value of an earlier call.
+
+        Raises:
+            UnknownHandle: It wasn't kept: it was too large, or the client has gone on.
+        """
+        with self._lock:
+            found = self._kept.pop(call, None)
+        if found is None:
+            raise UnknownHandle(
+                "the value can't be loaded by this client and is too large to be kept; flame.ref(…) gives a handle"
+            )
+        return found[1]
+
+    def forget_kept(self, ack: int) -> None:
+        """Let go of the values whose answers the client has, and has done with."""
+        if self._kept:
+            with self._lock:
+                done = [call for call, (number, _) in self._kept.items() if number <= ack]
+                gone = [self._kept.pop(call) for call in done]
+            del gone  # not under the lock: a finalizer may do anything
+
+    def reachable(self) -> bool:
+        """Tell whether a connection leads to the client now."""
+        with self._lock:
+            if self._peer is not None and not self._send([self._peer, *encode(Kind.ACK)]):
+                self._peer = None
+            return self._peer is not None
 
     def _flush(self) -> None:
         if self._peer is None:
@@ -94,22 +142,28 @@ class Callers:
     Args:
         send: Sends frames; the first is the connection's name.
         epoch: What tells this process from an earlier one of the same session.
+        on_gone: Called with the name of a client that has left.
     """
 
-    def __init__(self, send: Sender, epoch: bytes) -> None:
+    def __init__(self, send: Sender, epoch: bytes, on_gone: Callable[[bytes], None]) -> None:
         self._send = send
         self._epoch = epoch
+        self._on_gone = on_gone
         self._by_id: OrderedDict[bytes, Caller] = OrderedDict()
         self._by_peer: dict[bytes, Caller] = {}
 
-    def take(self, frames: Sequence[Buffer]) -> tuple[Caller, Message] | None:
+    def reachable(self, client: bytes) -> bool:
+        """Tell whether a connection leads to a client now."""
+        return any(caller.reachable() for caller in list(self._by_id.values()) if caller.client == client)
+
+    def take(self, frames: Sequence[Buffer]) -> tuple[Caller, Message, int] | None:
         """Take what arrived, and deal with all of it but new requests.
 
         Args:
             frames: The connection's name, then a packet.
 
         Returns:
-            The client and its next request, or ``None`` when there's nothing to do.
+            The conversation, its next request, and what the packet acknowledges; ``None`` when there's nothing to do.
         """
         peer = bytes(frames[0])
         try:
@@ -118,7 +172,7 @@ class Callers:
             self._send([peer, *encode(Kind.REFUSED, [_refusal(error)])])
             return None
 
-    def _take(self, peer: bytes, packet: Packet) -> tuple[Caller, Message] | None:
+    def _take(self, peer: bytes, packet: Packet) -> tuple[Caller, Message, int] | None:
         if packet.kind is Kind.HELLO:
             self._greet(peer, packet)
             return None
@@ -130,17 +184,17 @@ class Callers:
             self._forget(caller)
             return None
         message = caller.take(packet)
-        return None if message is None else (caller, message)
+        return None if message is None else (caller, message, packet.ack)
 
     def _greet(self, peer: bytes, packet: Packet) -> None:
-        if len(packet.parts) != 1 or len(packet.parts[0]) != 16:
+        if len(packet.parts) not in (1, 2) or any(len(part) != 16 for part in packet.parts):
             raise ProtocolError("a greeting arrived that this version of Flame can't read")
-        name = bytes(packet.parts[0])
+        name, client = bytes(packet.parts[0]), bytes(packet.parts[-1])
         caller = self._by_id.get(name)
         if caller is None:
             if packet.ack:  # it has heard from the process before this one
                 raise SessionRestarted("the session was restarted while the call ran")
-            caller = self._by_id[name] = Caller(self._send)
+            caller = self._by_id[name] = Caller(self._send, name, client)
             if len(self._by_id) > MAX_CALLERS:
                 self._forget(next(iter(self._by_id.values())))
         self._by_id.move_to_end(name)
@@ -154,6 +208,8 @@ class Callers:
         for table in tables:
             for key in [key for key, value in table.items() if value is caller]:
                 del table[key]
+        if not any(other.client == caller.client for other in self._by_id.values()):
+            self._on_gone(caller.client)
 
 
 def _refusal(error: FlameError) -> bytes:

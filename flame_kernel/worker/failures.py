@@ -10,7 +10,7 @@ from pathlib import Path
 from types import CodeType, TracebackType
 
 from flame_kernel.buffers import Buffer
-from flame_kernel.errors import SerializationError
+from flame_kernel.errors import FlameError, RemoteError, SerializationError
 from flame_kernel.protocol.calls import Failure
 from flame_kernel.serialize import Format, dump
 
@@ -18,6 +18,9 @@ _HERE = str(Path(__file__).resolve().parent)
 
 # Source that was sent for evaluation is kept for tracebacks; beyond this many pieces the oldest goes.
 _MAX_SOURCES = 500
+
+# Exceptions that led to an exception cross with it, up to this many.
+_MAX_CHAIN = 10
 
 
 class Sources:
@@ -65,7 +68,8 @@ def describe(error: BaseException) -> Failure:
         evalue = str(error)
     except Exception as broken:  # noqa: BLE001  # the exception's own __str__ may raise anything
         evalue = f"<its message can't be shown: {type(broken).__name__}>"
-    return Failure(type(error).__qualname__, evalue, text)
+    code = error.code if isinstance(error, FlameError) and not isinstance(error, RemoteError) else ""
+    return Failure(type(error).__qualname__, evalue, text, code)
 
 
 def encode(error: BaseException, plain: bool) -> tuple[Format, list[Buffer]]:
@@ -81,8 +85,30 @@ def encode(error: BaseException, plain: bool) -> tuple[Format, list[Buffer]]:
     described = describe(error).encode()
     if plain:
         return Format.JSON, [described]
+    led_to_it = _chain(error)
     try:
-        form, parts = dump(error)
+        form, parts = dump((error, led_to_it) if led_to_it else error)
     except SerializationError:
         return Format.PICKLE, [described]
     return form, [described, *parts]
+
+
+def _chain(error: BaseException) -> list[tuple[str, str, int, list[bytes]]]:
+    """Return what an exception came from, each written by itself: one that can't be read must not spoil the others."""
+    found: list[tuple[str, str, int, list[bytes]]] = []
+    seen = {id(error)}
+    cause = _cause(error)
+    while cause is not None and id(cause) not in seen and len(found) < _MAX_CHAIN:
+        seen.add(id(cause))
+        try:
+            form, parts = dump(cause)
+        except SerializationError:
+            form, parts = Format.PICKLE, []
+        failure = describe(cause)
+        found.append((failure.ename, failure.evalue, int(form), list(map(bytes, parts))))
+        cause = _cause(cause)
+    return found
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    return error.__cause__ or (None if error.__suppress_context__ else error.__context__)

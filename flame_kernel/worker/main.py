@@ -2,7 +2,7 @@
 
 Handing a call to another thread would cost a wake-up on the way of every call. Instead whoever received it leaves the
 waiting to the next thread (the leader/followers pattern), so that calls run side by side, and beside the session's
-cells.
+cells. One thread always waits, also when as many calls run as may: an interrupt has to be heard.
 """
 
 from __future__ import annotations
@@ -10,20 +10,44 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import traceback
+from collections import deque
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from flame_kernel.protocol.calls import CallRequest, Outcome, decode_request, encode_answer
+from flame_kernel.buffers import Buffer
+from flame_kernel.errors import FlameError, LimitExceeded, ProtocolError
+from flame_kernel.protocol.calls import CallRequest, Operation, Outcome, decode_request, encode_answer
 from flame_kernel.protocol.conversation import Message
-from flame_kernel.serialize import Format, dump, load
+from flame_kernel.serialize import load
 from flame_kernel.transport.shared import SharedSocket, bind_rendezvous
-from flame_kernel.worker import failures, permits, streams
+from flame_kernel.worker import answers, failures, permits, streams, subprocesses
+from flame_kernel.worker.absence import LEASE_S, Absence
+from flame_kernel.worker.answers import ByReference
 from flame_kernel.worker.callers import Caller, Callers
 from flame_kernel.worker.endings import Endings
 from flame_kernel.worker.operations import Operations
+from flame_kernel.worker.running import Call, Running
 
 # Calls that run at the same time; one more waits until one of them has ended.
-MAX_THREADS = 64
+MAX_CALLS = 64
+
+# Calls that wait for others to end; one more is an error.
+MAX_WAITING = 10_000
+
+
+class Task(NamedTuple):
+    """A call that is to be carried out.
+
+    Attributes:
+        caller: Whose it is.
+        request: What is asked.
+        call: Where it stands.
+    """
+
+    caller: Caller
+    request: CallRequest
+    call: Call
 
 
 class Worker:
@@ -32,25 +56,29 @@ class Worker:
     Args:
         socket: Where they come from.
         operations: What carries them out.
+        lease_s: How long objects are held for a client that can't be reached, in seconds.
     """
 
-    def __init__(self, socket: SharedSocket, operations: Operations) -> None:
+    def __init__(self, socket: SharedSocket, operations: Operations, lease_s: float = LEASE_S) -> None:
         self._socket = socket
         self._operations = operations
-        self._callers = Callers(socket.send, os.urandom(16))
+        self._objects = operations.objects
+        self._callers = Callers(socket.send, os.urandom(16), self._on_gone)
+        self._running = Running()
+        self._absence = Absence(self._objects, self._callers.reachable, lease_s)
         self._turn = threading.Lock()
-        self._count_lock = threading.Lock()
+        self._lock = threading.Lock()
         self._threads = 0
         self._idle = 0
+        self._busy = 0
+        self._waiting: deque[Task] = deque()
 
     def start(self) -> None:
         """Begin to serve, on threads that end with the process."""
         self._hire()
 
     def _hire(self) -> None:
-        with self._count_lock:
-            if self._idle > 0 or self._threads >= MAX_THREADS:
-                return
+        with self._lock:
             self._threads += 1
             self._idle += 1
             name = f"flame-call-{self._threads}"
@@ -59,49 +87,158 @@ class Worker:
     def _serve(self) -> None:
         while True:
             with self._turn:
-                taken = self._next()
-            if taken is None:
+                task = self._next()
+            if task is None:
                 return
-            with self._count_lock:
-                self._idle -= 1
-            self._hire()
-            self._carry_out(*taken)
-            with self._count_lock:
-                self._idle += 1
+            if self._idle == 0:  # somebody has to go on listening; only who has just had the turn gets here
+                self._hire()
+            while task is not None:
+                self._carry_out(task)
+                task = self._another()
 
-    def _next(self) -> tuple[Caller, Message] | None:
+    def _next(self) -> Task | None:
+        """Listen until there's a call for this thread; ``None`` once the socket is closed."""
         while True:
-            frames = self._socket.receive()
+            frames = self._socket.receive(self._absence.wait_s)
             if frames is None:
-                return None
+                if self._socket.closed:
+                    return None
+                self._absence.look()
+                continue
             taken = self._callers.take(frames)
-            if taken is not None:
-                return taken
+            if taken is None:
+                continue
+            task = self._sort(*taken)
+            if task is None:
+                continue
+            with self._lock:
+                if self._busy < MAX_CALLS:
+                    self._busy += 1
+                    self._idle -= 1
+                    return task
+                if len(self._waiting) < MAX_WAITING:
+                    self._waiting.append(task)
+                    continue
+            self._refuse(task, LimitExceeded(f"{MAX_WAITING:,} calls wait in this session already; try again later"))
 
-    def _carry_out(self, caller: Caller, message: Message) -> None:
+    def _another(self) -> Task | None:
+        """Return a call that has waited for a thread; without one this thread goes back to listening."""
+        with self._lock:
+            if self._waiting:
+                return self._waiting.popleft()
+            self._busy -= 1
+            self._idle += 1
+            return None
+
+    def _sort(self, caller: Caller, message: Message, ack: int) -> Task | None:
+        """Return what is to be carried out; what is about other calls is done on the spot."""
         number = message.number
+        try:
+            request = decode_request(message.parts)
+        except FlameError as error:
+            self._answer_error(caller, number, error, plain=False)
+            return None
+        if request.operation is Operation.HOLD or request.operation is Operation.INTERRUPT:
+            self._at_once(caller, number, request)
+            caller.forget_kept(ack)
+            return None
+        caller.forget_kept(ack)
+        return Task(caller, request, self._running.add(caller.name, number))
+
+    def _at_once(self, caller: Caller, number: int, request: CallRequest) -> None:
+        try:
+            operands = load(request.format, request.operands, request.plain)
+            if request.operation is Operation.HOLD:
+                value: Any = ByReference(caller.kept(*_integers(operands, 1)))
+            else:
+                value = self._interrupt(operands)
+            parts, _ = answers.encode(value, number, request.plain, self._objects, caller.client)
+        except Exception as error:  # noqa: BLE001  # a hostile operand may raise anything; its sender hears of it
+            if not request.oneway:
+                self._answer_error(caller, number, error, request.plain)
+            return
+        if not request.oneway:
+            caller.answer(parts)
+
+    def _interrupt(self, operands: Any) -> bool:
+        if not isinstance(operands, (tuple, list)) or len(operands) != 2 or not isinstance(operands[0], str):
+            raise ProtocolError("an interrupt came that names no call")
+        return self._running.interrupt(bytes.fromhex(operands[0]), *_integers(operands[1:], 1))
+
+    def _carry_out(self, task: Task) -> None:
+        call, caller, request = task.call, task.caller, task.request
+        number, plain = call.number, request.plain
 
         def emit(stream: Outcome, text: str) -> None:
             # A lone surrogate, such as an undecodable file name holds, must not cost the call its result.
             caller.answer(encode_answer(stream, number, 0, [text.encode("utf-8", "backslashreplace")]))
 
-        sink = streams.Sink(emit)
-        plain = False
+        sink = None if request.oneway else streams.Sink(emit, call)
+        value = keep = None
         try:
-            request = decode_request(message.parts)
             permits.require(caller.over, request.operation)
-            plain = request.plain
+            call.begin()
             with streams.printing_to(sink):
-                form, parts = self._run(request)
-            outcome = Outcome.RESULT
+                value = self._run(caller, request)
+                parts, keep = answers.encode(value, number, plain, self._objects, caller.client)
+            call.end()
         except BaseException as error:  # noqa: BLE001  # SystemExit and KeyboardInterrupt belong to the caller as well
-            outcome = Outcome.ERROR
-            form, parts = failures.encode(error, plain)
-        caller.answer(encode_answer(outcome, number, form, parts))
+            call.end()
+            keep = False
+            parts = _failed(error, number, plain)
+            if request.oneway:
+                _tell_of(error)
+        self._running.remove(caller.name, number)
+        if sink is None:
+            return
+        for started in call.processes:
+            started.finish()
+        sink.close()
+        if keep:
+            caller.answer_and_keep(number, value, parts)
+        else:
+            caller.answer(parts)
 
-    def _run(self, request: CallRequest) -> tuple[Format, Any]:
-        operands = load(request.format, request.operands, request.plain)
-        return dump(self._operations.run(request.operation, operands), request.plain)
+    def _run(self, caller: Caller, request: CallRequest) -> Any:
+        operands = self._operations.load(request.format, request.operands, request.plain)
+        if request.operation is Operation.RELEASE:
+            self._objects.release(caller.client, _pairs(operands))
+            return None
+        return self._operations.run(request.operation, operands)
+
+    def _refuse(self, task: Task, error: FlameError) -> None:
+        self._running.remove(task.caller.name, task.call.number)
+        if not task.request.oneway:
+            self._answer_error(task.caller, task.call.number, error, task.request.plain)
+
+    def _answer_error(self, caller: Caller, number: int, error: BaseException, plain: bool) -> None:
+        caller.answer(_failed(error, number, plain))
+
+    def _on_gone(self, client: bytes) -> None:
+        self._absence.left(client)
+
+
+def _failed(error: BaseException, number: int, plain: bool) -> list[Buffer]:
+    form, parts = failures.encode(error, plain)
+    return encode_answer(Outcome.ERROR, number, form, parts)
+
+
+def _tell_of(error: BaseException) -> None:
+    """Nobody waits for the answer of a oneway call; what it raised shall be seen all the same."""
+    tb = failures.user_frames(error.__traceback__)
+    sys.stderr.write("".join(traceback.format_exception(type(error), error, tb)))
+
+
+def _integers(operands: Any, count: int) -> list[int]:
+    if not isinstance(operands, (tuple, list)) or len(operands) != count or any(type(n) is not int for n in operands):
+        raise ProtocolError("a call came without the numbers that it needs")
+    return list(operands)
+
+
+def _pairs(operands: Any) -> list[tuple[int, int]]:
+    if not isinstance(operands, (tuple, list)) or len(operands) != 1 or not isinstance(operands[0], (tuple, list)):
+        raise ProtocolError("a call came without the objects to release")
+    return [(number, times) for number, times in (_integers(pair, 2) for pair in operands[0])]
 
 
 def start(address: str) -> None:
@@ -119,6 +256,7 @@ def start(address: str) -> None:
         # Where a silent cell of the server's finds it, as IPython's extensions have it.
         shell.flame_endings = endings = Endings()
         shell.events.register("post_run_cell", lambda result: _keep(shell, operations, endings, result))
+    subprocesses.listen()
     Worker(bind_rendezvous(address), operations).start()
 
 

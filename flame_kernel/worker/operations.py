@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import builtins
-import importlib
-import reprlib
+import inspect
+import os
 from collections import OrderedDict
 from collections.abc import MutableMapping
-from functools import reduce
 from types import ModuleType
 from typing import Any, Callable
 
@@ -15,15 +13,39 @@ from flame_kernel.buffers import size
 from flame_kernel.errors import ProtocolError, SerializationError
 from flame_kernel.files import ends
 from flame_kernel.protocol.calls import Operation
-from flame_kernel.serialize import Parts, dump
+from flame_kernel.protocol.references import resolve, resolving
+from flame_kernel.serialize import Parts, dump, load
+from flame_kernel.worker import iterators
+from flame_kernel.worker.answers import ByPath, ByReference, Several
+from flame_kernel.worker.attributes import find
+from flame_kernel.worker.describing import describe
 from flame_kernel.worker.failures import Sources
 from flame_kernel.worker.modules import SentModules
+from flame_kernel.worker.objects import Held, Objects
+from flame_kernel.worker.operators import GIVES_ITSELF, OPERATORS
 
 # Cells whose outcome nobody fetched are forgotten beyond this many.
 _MAX_OUTCOMES = 32
 
-_PREVIEW = reprlib.Repr()
-_PREVIEW.maxother = _PREVIEW.maxstring = 200
+# Operations whose first operand is a name, an expression or code.
+_NAMED = frozenset(
+    {
+        Operation.EVALUATE,
+        Operation.EXECUTE,
+        Operation.REFER,
+        Operation.PUSH,
+        Operation.PULL,
+        Operation.DELETE,
+        Operation.OUTCOME,
+    }
+)
+
+# How a pickle names what a client's proxy becomes; a pickle of up to so many bytes is searched for it.
+_PROXY = resolve.__module__.encode("ascii")
+_SHORT = 16 * 1024
+
+# What can't be part of a batch: it belongs to a conversation rather than to the session.
+_NOT_IN_A_BATCH = frozenset({Operation.BATCH, Operation.HOLD, Operation.INTERRUPT, Operation.RELEASE})
 
 
 class Operations:
@@ -35,6 +57,7 @@ class Operations:
 
     def __init__(self, namespace: MutableMapping[str, Any]) -> None:
         self._namespace = namespace
+        self.objects = Objects(os.urandom(8))
         self._sources = Sources()
         self._modules = SentModules()
         self._outcomes: OrderedDict[str, tuple[Any, BaseException | None]] = OrderedDict()
@@ -47,6 +70,15 @@ class Operations:
             Operation.PULL: self.pull,
             Operation.OUTCOME: self.outcome,
             Operation.PING: self.ping,
+            Operation.DELETE: self.delete,
+            Operation.NAMES: self.names,
+            Operation.REFER: self.refer,
+            Operation.OPERATE: self.operate,
+            Operation.DESCRIBE: self.describe,
+            Operation.NEXT: self.next,
+            Operation.CLOSE: self.close,
+            Operation.SO_FAR: self.so_far,
+            Operation.BATCH: self.batch,
             Operation.SENDMODULE: self._modules.send,
             Operation.GETMODULE: self._modules.get,
         }
@@ -67,13 +99,18 @@ class Operations:
         if isinstance(operands, Parts):
             return ends.carry_out(operation, operands)
         act = self._table.get(operation)
-        if (
-            act is None
-            or not isinstance(operands, (tuple, list))
-            or not all(isinstance(name, str) for name in operands[:1])
-        ):
+        if act is None or not isinstance(operands, (tuple, list)) or len(operands) != act.__code__.co_argcount - 1:
             raise ProtocolError(f"a call came without what {operation.name.lower()} needs")
+        if operation in _NAMED and not isinstance(operands[0], str):
+            raise ProtocolError(f"a call came without the text that {operation.name.lower()} needs")
         return act(*operands)
+
+    def load(self, form: int, parts: Any, plain: bool) -> Any:
+        """Read operands; the client's proxies among them become what they stand for."""
+        if parts and size(parts[0]) < _SHORT and _PROXY not in bytes(parts[0]):
+            return load(form, parts, plain)  # most calls: nothing in it stands for something here
+        with resolving(self._find):
+            return load(form, parts, plain)
 
     def evaluate(self, expression: str) -> Any:
         """Return an expression's value."""
@@ -83,22 +120,69 @@ class Operations:
         """Run statements."""
         exec(self._sources.compile(code, "exec"), self._globals())  # what it's for
 
-    def call(self, module: str, path: str, args: Any, kwargs: Any) -> Any:
-        """Call something in a module."""
-        return self._find(module, path)(*args, **kwargs)
+    def call(self, root: Any, path: str, args: Any, kwargs: Any) -> Any:
+        """Call something in a module, an object that is held, or what was sent."""
+        return (root if callable(root) else self._find(root, path))(*args, **kwargs)
 
-    def get(self, module: str, path: str) -> tuple[str, Any]:
-        """Return what kind of thing an attribute is, and its value where it's data."""
-        found = self._find(module, path)
-        if isinstance(found, ModuleType):
-            return "module", found.__name__
-        if callable(found):
-            return "callable", _PREVIEW.repr(found)
+    def get(self, root: Any, path: str) -> Any:
+        """Return an attribute's value; a callable of a module, or a method, goes by its path."""
+        found = self._find(root, path)
+        if isinstance(root, str) and not isinstance(found, ModuleType) and callable(found):
+            return ByPath(found)
+        return ByPath(found) if inspect.isroutine(found) else found
+
+    def operate(self, root: Any, path: str, operator: Any, args: Any) -> Any:
+        """Apply an operator; what gives the object itself stays what it is."""
+        found = self._find(root, path)
+        if operator not in OPERATORS:
+            raise ProtocolError("a call came with an operator that is unknown here")
+        value = OPERATORS[operator](found, *args)
+        return ByReference(value) if value is found and operator in GIVES_ITSELF else value
+
+    def describe(self, root: Any, path: str) -> dict[str, Any]:
+        """Return what there is to know of an object."""
+        return describe(self._find(root, path))
+
+    def refer(self, expression: str) -> Any:
+        """Return an expression's value, to be kept here."""
+        return ByReference(self.evaluate(expression))
+
+    def next(self, root: Any, count: int) -> Any:
+        """Return the next items of an iterator."""
+        items, done, returned = iterators.advance(self._held(root), count)
+        return Several((done, returned), items)
+
+    def so_far(self, root: Any) -> Any:
+        """Return the items that the next ones wait for."""
+        return Several((False, None), iterators.so_far(self._held(root)))
+
+    def close(self, root: Any) -> None:
+        """Close an iterator."""
+        iterators.close(self._held(root))
+
+    def batch(self, calls: Any) -> Any:
+        """Carry out calls, one after the other, up to the first that fails."""
+        values: list[Any] = []
         try:
-            dump(found)
-        except SerializationError:
-            return "object", _PREVIEW.repr(found)
-        return "value", found
+            for number, operands in calls:
+                operation = Operation(number)
+                if operation in _NOT_IN_A_BATCH or isinstance(operands, Parts):
+                    raise ProtocolError(f"{operation.name.lower()} can't be part of a batch")
+                values.append(self.run(operation, operands))
+        except Exception as error:  # noqa: BLE001  # it's the answer
+            return Several((error,), values)
+        return Several((None,), values)
+
+    def delete(self, name: str) -> None:
+        """Take a name out of the namespace."""
+        try:
+            del self._namespace[name]
+        except KeyError:
+            raise NameError(f"name {name!r} is not defined") from None
+
+    def names(self) -> list[str]:
+        """Return the names in the namespace."""
+        return list(map(str, list(self._namespace)))
 
     def push(self, name: str, value: Any) -> None:
         """Give a value a name in the namespace."""
@@ -140,20 +224,12 @@ class Operations:
     def _globals(self) -> dict[str, Any]:
         return self._namespace  # type: ignore[return-value]  # IPython types it as a mapping; it is a dict
 
-    def _find(self, module: str, path: str) -> Any:
-        start = builtins if module == "builtins" else importlib.import_module(module)
-        return reduce(_attribute, path.split("."), start) if path else start
+    def _find(self, root: Any, path: Any) -> Any:
+        if not isinstance(path, str):
+            raise ProtocolError("a call came without the path of an attribute")
+        return find(root if isinstance(root, str) else self._held(root).value, path)
 
-
-def _attribute(owner: Any, name: str) -> Any:
-    try:
-        return getattr(owner, name)
-    except AttributeError:
-        if isinstance(owner, ModuleType):
-            submodule = f"{owner.__name__}.{name}"
-            try:
-                return importlib.import_module(submodule)
-            except ModuleNotFoundError as error:
-                if error.name != submodule:
-                    raise
-        raise
+    def _held(self, root: Any) -> Held:
+        if not isinstance(root, (tuple, list)) or len(root) != 2:
+            raise ProtocolError("a call came without an object to call")
+        return self.objects.find(*root)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextvars
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, Callable
 
 from flame_kernel.protocol.calls import Outcome
+from flame_kernel.worker.running import Call
 
 # Text is sent line by line, or when this many characters have come without one.
 _AT_LEAST = 4096
@@ -23,19 +25,46 @@ class Sink:
 
     Args:
         emit: Called with the stream (STDOUT or STDERR) and the text.
+        call: The call; no interrupt of it tears apart what is done with its text.
     """
 
-    def __init__(self, emit: Callable[[Outcome, str], None]) -> None:
+    def __init__(self, emit: Callable[[Outcome, str], None], call: Call | None = None) -> None:
+        self.call = call
+        self.shield: AbstractContextManager[Any] = call or nullcontext()
+        self._lock = threading.Lock()
+        self._closed = False
         self._emit = emit
         self._pending: dict[Outcome, str] = {}
 
     def write(self, stream: Outcome, text: str) -> None:
         """Take text; whole lines are sent on at once."""
+        with self._lock:
+            self._write(stream, text)
+
+    def take(self, stream: Outcome, text: str) -> bool:
+        """Take text from another thread; false when the call has ended."""
+        with self._lock:
+            if not self._closed:
+                self._write(stream, text)
+            return not self._closed
+
+    def close(self) -> None:
+        """Send what is left; the call has ended."""
+        with self._lock:
+            self._closed = True
+        self.flush()
+
+    def _write(self, stream: Outcome, text: str) -> None:
         pending = self._pending.pop(stream, "") + text
         if "\n" in text or "\r" in text or len(pending) >= _AT_LEAST:
             self._emit(stream, pending)
         else:
             self._pending[stream] = pending
+
+    @property
+    def pending(self) -> bool:
+        """Whether something is left."""
+        return bool(self._pending)
 
     def flush(self) -> None:
         """Send what is left."""
@@ -47,16 +76,27 @@ class Sink:
 _sink: contextvars.ContextVar[Sink | None] = contextvars.ContextVar("flame_sink", default=None)
 
 
+def current() -> Sink | None:
+    """Return where what this thread prints goes; ``None`` for the session's own output."""
+    return _sink.get()
+
+
 @contextmanager
-def printing_to(sink: Sink) -> Iterator[None]:
-    """Let what this thread prints go to a sink."""
+def printing_to(sink: Sink | None) -> Iterator[None]:
+    """Let what this thread prints go to a sink.
+
+    Args:
+        sink: Where to; ``None`` for the session's own output.
+    """
     _listen()
     token = _sink.set(sink)
     try:
         yield
     finally:
         _sink.reset(token)
-        sink.flush()
+        if sink is not None and sink.pending:
+            with sink.shield:
+                sink.flush()
 
 
 def _listen() -> None:
@@ -76,7 +116,8 @@ def _routed(write: Callable[[str], int], outcome: Outcome) -> Callable[[str], in
         sink = _sink.get()
         if sink is None or not isinstance(text, str):
             return write(text)
-        sink.write(outcome, text)
+        with sink.shield:
+            sink.write(outcome, text)
         return len(text)
 
     marked: Any = routed

@@ -189,8 +189,6 @@ def test_what_main_defines_there_can_be_pulled(own: Flame) -> None:
 
 def test_value_that_cannot_cross_is_an_error_and_not_the_end(flame: Flame) -> None:
     with pytest.raises((SerializationError, TypeError)):
-        flame.evaluate("__import__('threading').Lock()")
-    with pytest.raises((SerializationError, TypeError)):
         flame["lock"] = threading.Lock()
     assert flame.evaluate("1") == 1
 
@@ -210,7 +208,7 @@ def test_plain_connection_never_unpickles(client: FlameServer, tmp_path: Path) -
         flame["plain"] = [1, 2]
         assert flame["plain"] == [1, 2]
         flame.execute(trap)
-        with pytest.raises(RemoteError, match="SerializationError: a plain connection"):
+        with pytest.raises(SerializationError, match="a plain connection"):
             flame.evaluate("Trap()")
         with pytest.raises(RemoteError, match="Bomb"):
             flame.execute("raise Bomb()")

@@ -7,7 +7,7 @@ import traceback
 import pytest
 
 from flame_kernel.client.failures import from_answer, marked
-from flame_kernel.errors import RemoteError, RemoteTraceback
+from flame_kernel.errors import RemoteError, RemoteTraceback, SerializationError
 from flame_kernel.protocol.calls import CallAnswer, Failure, Outcome
 from flame_kernel.serialize import dump
 from flame_kernel.worker import failures as worker_failures
@@ -37,18 +37,29 @@ def test_an_exception_is_of_its_own_type_and_shows_where_it_happened() -> None:
     assert text.index("Remote traceback") < text.index("in raised"), "the remote half comes first"
 
 
+class Own(Exception):
+    pass
+
+
 @pytest.mark.parametrize("plain", [False, True])
 def test_what_cannot_be_loaded_here_is_a_remote_error(plain: bool) -> None:
-    broken = ValueError("no") if plain else ValueError(threading.Lock())
+    broken = Own("no") if plain else Own(threading.Lock())
     error = from_answer(answer_with(broken, plain), "gpu1", plain)
 
     assert isinstance(error, RemoteError)
-    assert error.ename == "ValueError"
-    assert "ValueError" in error.traceback
+    assert error.ename == "Own"
+    assert "Own" in error.traceback
 
 
 def test_a_plain_connection_does_not_unpickle_an_exception() -> None:
-    assert isinstance(from_answer(answer_with(ValueError("no"), plain=False), "gpu1", plain=True), RemoteError)
+    assert isinstance(from_answer(answer_with(Own("no"), plain=False), "gpu1", plain=True), RemoteError)
+
+
+def test_on_a_plain_connection_builtin_exceptions_and_ours_are_made_of_their_words() -> None:
+    error = from_answer(answer_with(ValueError("no"), plain=True), "gpu1", plain=True)
+    assert (type(error), error.args) == (ValueError, ("no",))
+    error = from_answer(answer_with(SerializationError("can't cross"), plain=True), "gpu1", plain=True)
+    assert (type(error), str(error)) == (SerializationError, "can't cross")
 
 
 def test_what_loads_as_something_else_is_not_raised() -> None:

@@ -92,7 +92,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, namespace: dict[str, Any]) -
 
 @pytest.fixture
 def lanes(place: Place) -> Iterator[Lanes]:
-    lanes = Lanes(lambda: Lane(place.client_context, place.endpoint, "work", plain=False))
+    lanes = Lanes(lambda wake: Lane(place.client_context, place.endpoint, "work", False, b"c" * 16, wake))
     yield lanes
     lanes.close()
 
@@ -173,7 +173,7 @@ def test_a_lane_whose_connection_is_gone_comes_back_and_the_call_runs_once(
     namespace["runs"] = []
     evaluate(lanes, "1")
     (lane,) = lanes._idle
-    lane._drop()
+    lane.talk.drop()
 
     assert evaluate(lanes, "runs.append(1) or len(runs)") == 1
 

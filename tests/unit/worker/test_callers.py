@@ -42,11 +42,12 @@ def wire() -> Wire:
 
 @pytest.fixture
 def callers(wire: Wire) -> Callers:
-    return Callers(wire.send, EPOCH)
+    return Callers(wire.send, EPOCH, lambda client: None)
 
 
 def say(callers: Callers, peer: bytes, kind: Kind, *parts: bytes, number: int = 0, ack: int = 0) -> Any:
-    return callers.take([peer, *encode(kind, list(parts), number=number, ack=ack)])
+    taken = callers.take([peer, *encode(kind, list(parts), number=number, ack=ack)])
+    return None if taken is None else taken[:2]
 
 
 def asked(callers: Callers, peer: bytes, number: int) -> Caller:

@@ -16,6 +16,7 @@ from flame_kernel.protocol import calls
 from flame_kernel.protocol.calls import CallAnswer, Operation, Outcome
 from flame_kernel.protocol.conversation import Conversation, Message
 from flame_kernel.protocol.packets import Kind, decode
+from flame_kernel.protocol.references import Reference
 from flame_kernel.serialize import dump, load
 from flame_kernel.worker.main import Worker
 from flame_kernel.worker.operations import Operations
@@ -129,10 +130,15 @@ def test_whatever_a_call_raises_is_its_callers_and_the_worker_goes_on(place: Pla
     assert client.value(Operation.EVALUATE, "1") == 1
 
 
-def test_a_value_that_cannot_cross_is_an_error(place: Place) -> None:
+def test_a_value_that_cannot_cross_stays_and_is_named(place: Place) -> None:
     client = place.client()
+    client.ask(Operation.EVALUATE, "__import__('threading').Lock()")
+    answer = client.next()
 
-    assert client.failure(Operation.EVALUATE, "__import__('threading').Lock()") == "SerializationError"
+    assert answer.outcome is Outcome.REFERENCE
+    reference = Reference.decode(answer.parts[0])
+    assert (reference.kind, reference.type) == ("object", "_thread.lock")
+    assert client.value(Operation.CALL, reference.root, "locked", (), {}) is False
 
 
 def test_what_fails_in_every_way_is_answered_all_the_same(place: Place) -> None:

@@ -1,0 +1,168 @@
+"""Answers that come later: as a future, or to be waited for by who asked ahead."""
+
+from __future__ import annotations
+
+import contextvars
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from flame_kernel.errors import FlameError, FlameTimeout
+from flame_kernel.protocol.calls import LAST, CallAnswer
+
+# A call's value, or the exception it raised.
+Settled = tuple[Any, BaseException | None]
+
+# Makes a value of an answer; ``None`` when it can't be loaded here.
+Settle = Callable[[CallAnswer], Settled | None]
+Show = Callable[[CallAnswer], None]
+
+
+class FlameFuture(Future[Any]):
+    """The result of a call that was submitted. Cancelling it interrupts the call over there.
+
+    Args:
+        settle: Makes a value of an answer.
+        show: Shows what the call prints.
+    """
+
+    def __init__(self, settle: Settle, show: Show) -> None:
+        super().__init__()
+        self.interrupt: Callable[[], None] = lambda: None
+        self._settle = settle
+        self._show = show
+        # What ipykernel tells cells apart by: output goes to the cell that made the call.
+        self._context = contextvars.copy_context()
+        self._settling = threading.RLock()
+        self._sent = False
+
+    def cancel(self) -> bool:
+        """Cancel it: a call that waits is not made, one that runs is interrupted over there, if it can be.
+
+        Returns:
+            False when it was done already.
+        """
+        with self._settling:
+            if not super().cancel():
+                return False
+            self.set_running_or_notify_cancel()
+        self.interrupt()
+        return True
+
+    def running(self) -> bool:
+        """Whether the call has been sent and is not done."""
+        return self._sent and not self.done()
+
+    def on_sent(self) -> bool:
+        """The call is about to be sent."""
+        self._sent = True
+        return not self.cancelled()
+
+    def on_answer(self, answer: CallAnswer) -> bool:
+        """Something came."""
+        if answer.outcome not in LAST:
+            self._context.run(self._show, answer)
+            return True
+        settled = self._settle(answer)
+        if settled is None:
+            return False
+        self._finish(*settled)
+        return True
+
+    def on_failed(self, error: FlameError) -> None:
+        """No answer will come."""
+        self._finish(None, error)
+
+    def _finish(self, value: Any, error: BaseException | None) -> None:
+        with self._settling:
+            if self.done():
+                return
+            self.set_running_or_notify_cancel()
+            if error is None:
+                self.set_result(value)
+            else:
+                self.set_exception(error)
+
+
+class Ahead:
+    """An answer that was asked for before it is wanted; what the call prints is shown by who waits for it.
+
+    Args:
+        settle: Makes a value of an answer.
+        show: Shows what the call prints.
+        name: What to call the place in messages.
+    """
+
+    def __init__(self, settle: Settle, show: Show, name: str) -> None:
+        self.interrupt: Callable[[], None] = lambda: None
+        self._settle = settle
+        self._show = show
+        self._name = name
+        self._arrived: queue.SimpleQueue[CallAnswer | Settled] = queue.SimpleQueue()
+
+    def wait(self, timeout: float | None) -> Any:
+        """Return the value, or raise its exception; Ctrl-C interrupts the call, a second one gives up waiting."""
+        end = None if timeout is None else time.monotonic() + timeout
+        interrupted = False
+        while True:
+            try:
+                arrived = self._arrived.get(timeout=None if end is None else max(0.0, end - time.monotonic()))
+            except queue.Empty:
+                raise self._too_late(timeout) from None
+            except KeyboardInterrupt:
+                if interrupted:
+                    raise
+                interrupted = True
+                self.interrupt()
+                continue
+            if isinstance(arrived, CallAnswer):
+                self._show(arrived)
+                continue
+            value, error = arrived
+            if error is not None:
+                raise error
+            if interrupted:  # it came before the interrupt did
+                self._arrived.put(arrived)
+                raise KeyboardInterrupt
+            return value
+
+    def ready(self, seconds: float) -> bool:
+        """Wait for a moment, and tell whether the value is there; what was printed meanwhile is shown."""
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                arrived = self._arrived.get(timeout=max(0.0, end - time.monotonic()))
+            except queue.Empty:
+                return False
+            if not isinstance(arrived, CallAnswer):
+                self._arrived.put(arrived)
+                return True
+            self._show(arrived)
+
+    def _too_late(self, timeout: float | None) -> FlameTimeout:
+        return FlameTimeout(f"no answer from {self._name} within {timeout:g} s; the call goes on there")
+
+    def on_sent(self) -> bool:
+        """The call is about to be sent."""
+        return True
+
+    def on_answer(self, answer: CallAnswer) -> bool:
+        """Something came."""
+        if answer.outcome not in LAST:
+            self._put(answer)
+            return True
+        settled = self._settle(answer)
+        if settled is None:
+            return False
+        self._put(settled)
+        return True
+
+    def on_failed(self, error: FlameError) -> None:
+        """No answer will come."""
+        self._put((None, error))
+
+    def _put(self, arrived: CallAnswer | Settled) -> None:
+        self._arrived.put(arrived)

@@ -1,0 +1,135 @@
+"""What a call gave, on its way out: by value where that can be, else by reference."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+from flame_kernel.buffers import Buffer, size
+from flame_kernel.errors import SerializationError
+from flame_kernel.protocol.calls import Outcome, encode_answer
+from flame_kernel.protocol.references import CALLABLE, Reference
+from flame_kernel.serialize import Format, dump
+from flame_kernel.worker import failures
+from flame_kernel.worker.objects import Objects, preview, type_name
+
+# Values of these types load everywhere, and are asked for most of all.
+_ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, bytearray})
+
+# A value that the client may not be able to load is kept until it says so, but not a large one, in bytes.
+_KEEP_UP_TO = 1024 * 1024
+
+
+class ByReference:
+    """A value that shall stay in the session although it could cross.
+
+    Args:
+        value: The value.
+    """
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class ByPath:
+    """A callable that the client names by its path, so that it isn't held.
+
+    Args:
+        value: The callable.
+    """
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class Several:
+    """Values of which each may cross or stay by itself.
+
+    Args:
+        head: What comes before them: plain data, and at most an exception.
+        values: The values.
+    """
+
+    __slots__ = ("head", "values")
+
+    def __init__(self, head: tuple[Any, ...], values: list[Any]) -> None:
+        self.head = head
+        self.values = values
+
+
+def by_value(value: Any) -> bool:
+    """Whether a value is one that is copied rather than referred to, if it can be."""
+    kind = type(value)
+    return kind in _ATOMS or not (kind in _NOT_VALUES or hasattr(kind, "__next__"))
+
+
+def encode(value: Any, number: int, plain: bool, objects: Objects, client: bytes) -> tuple[list[Buffer], bool]:
+    """Return a call's answer.
+
+    Args:
+        value: What it gave.
+        number: The call's number.
+        plain: Whether the client wants nothing pickled.
+        objects: Holds what can't cross.
+        client: Whose call it is.
+
+    Returns:
+        The answer's parts, and whether to keep the value until the client has it: it might be unable to load it.
+
+    Raises:
+        SerializationError: It isn't plain data, and the client takes nothing else.
+    """
+    if by_value(value):
+        try:
+            form, parts = dump(value, plain)
+        except SerializationError:
+            if plain:
+                raise
+        else:
+            keep = form is Format.PICKLE and type(value) not in _ATOMS and sum(map(size, parts)) <= _KEEP_UP_TO
+            return encode_answer(Outcome.RESULT, number, form, parts), keep
+    if type(value) is Several:
+        form, parts = _several(value, plain, objects, client)
+        return encode_answer(Outcome.RESULT, number, form, parts), sum(map(size, parts)) <= _KEEP_UP_TO
+    return encode_answer(Outcome.REFERENCE, number, Format.JSON, [refer(value, objects, client).encode()]), False
+
+
+_NOT_VALUES = frozenset({ByReference, ByPath, Several, ModuleType})
+
+
+def refer(value: Any, objects: Objects, client: bytes) -> Reference:
+    """Return what names a value, which is held for a client if need be."""
+    if type(value) is ByPath:
+        return Reference(objects.epoch, 0, CALLABLE, type_name(value.value), preview(value.value))
+    return objects.hold(client, value.value if type(value) is ByReference else value)
+
+
+def _several(several: Several, plain: bool, objects: Objects, client: bytes) -> tuple[Format, list[Buffer]]:
+    """Write several values; one that can't cross has a :class:`Reference` in its place."""
+    head = [_failure(part, plain) if isinstance(part, BaseException) else part for part in several.head]
+    try:
+        return dump((*head, False, several.values), plain)
+    except SerializationError:
+        if plain:
+            raise
+    mixed = [value if _crosses(value) else refer(value, objects, client) for value in several.values]
+    return dump((*head, True, mixed))
+
+
+def _failure(error: BaseException, plain: bool) -> tuple[str, int, list[bytes]]:
+    form, (described, *parts) = failures.encode(error, plain)
+    return bytes(described).decode("utf-8"), int(form), list(map(bytes, parts))
+
+
+def _crosses(value: Any) -> bool:
+    if not by_value(value):
+        return False
+    try:
+        dump(value)
+    except SerializationError:
+        return False
+    return True

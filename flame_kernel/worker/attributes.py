@@ -1,0 +1,44 @@
+"""Attributes by their path, from a module or an object; a submodule is imported when it's named."""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+from functools import reduce
+from types import ModuleType
+from typing import Any
+
+
+def find(root: Any, path: str) -> Any:
+    """Return what a path leads to.
+
+    Args:
+        root: A module's name, or an object.
+        path: Names of attributes with dots between them; empty for the root itself.
+
+    Raises:
+        ImportError: There's no such module.
+        AttributeError: There's no such attribute.
+
+    Example:
+        >>> find("os.path", "join")("a", "b")
+        'a/b'
+    """
+    if type(root) is str:
+        root = builtins if root == "builtins" else importlib.import_module(root)
+    return reduce(attribute, path.split("."), root) if path else root
+
+
+def attribute(owner: Any, name: str) -> Any:
+    """Return an attribute; one that a module lacks may be a submodule that isn't imported yet."""
+    try:
+        return getattr(owner, name)
+    except AttributeError:
+        if isinstance(owner, ModuleType):
+            submodule = f"{owner.__name__}.{name}"
+            try:
+                return importlib.import_module(submodule)
+            except ModuleNotFoundError as error:
+                if error.name != submodule:
+                    raise
+        raise
