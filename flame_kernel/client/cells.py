@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -136,6 +136,13 @@ class Cells:
     def fail(self, error: FlameError) -> None:
         """End all cells: nothing more will come."""
         self._running.drop_all(lambda cell: cell.arrived.put(error))
+
+    def fail_some(self, msg_ids: Sequence[str], error: FlameError) -> None:
+        """End those cells that a process took with it; what was sent since is another's."""
+        for msg_id in msg_ids:
+            cell = self._running.take(msg_id)
+            if cell is not None:
+                cell.arrived.put(error)
 
 
 def follow(

@@ -352,7 +352,10 @@ class Connection:
         if isinstance(fate, messages.Died):
             self._fail(SessionDied(fate.cause))
         elif isinstance(fate, messages.Restarted):
-            self._fail(SessionRestarted(f"the session was restarted while the cell ran ({self.where})"))
+            restarted = SessionRestarted(f"the session was restarted while the cell ran ({self.where})")
+            self._cells.fail_some(fate.lost, restarted)
+            if self._overheard is not None:
+                self._overheard.fail(restarted)
             self.calls.renew()
         elif isinstance(fate, messages.Detached):
             self._finish(SessionError(f"another client detached this one ({self.where}), which goes on; connect again"))

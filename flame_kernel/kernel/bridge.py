@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Collection, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -246,7 +246,9 @@ class Bridge:
         elif isinstance(fate, messages.Restarted):
             if self._door.came_up():  # it's the process that the bridge before this one, or the door, asked for
                 return
-            self._abandon(SessionError(f"session {name!r} was restarted by another client; its variables are gone"))
+            self._abandon(
+                SessionError(f"session {name!r} was restarted by another client; its variables are gone"), fate.lost
+            )
         elif isinstance(fate, messages.Died):
             self._abandon(SessionDied(fate.cause))
             self._finish(Exit.SESSION_DIED)
@@ -277,10 +279,10 @@ class Bridge:
         self._door.shut(error)
         self._abandon(error)
 
-    def _abandon(self, error: FlameError) -> None:
+    def _abandon(self, error: FlameError, lost: Collection[str] | None = None) -> None:
         if self._attach is not None:
             self._attach.stop()
-        self._door.abandon(error, self._last_cell)
+        self._door.abandon(error, self._last_cell, lost)
 
     def _with_banner(self, reply: Envelope) -> Envelope:
         content = reply.content()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Collection
 from contextlib import suppress
 
 import msgspec
@@ -209,15 +210,17 @@ class Door:
         request = None if channel in (Channel.IOPUB, Channel.STDIN) else self._outstanding.replied(envelope)
         self._unfinished.heard(channel, envelope, request)
 
-    def abandon(self, error: FlameError, last_cell: Buffer) -> None:
+    def abandon(self, error: FlameError, last_cell: Buffer, lost: Collection[str] | None = None) -> None:
         """Answer what the session will never answer.
 
         Args:
             error: What befell it; the running cell shows it, once.
             last_cell: The header of the last cell, which shows it when none is running.
+            lost: The ids of the requests that it took with it; all of them unless told.
         """
         self._learnt_session_id = False  # whatever comes next is another process
-        self._answers.session_lost(self._outstanding.take_all(), error, last_cell)
+        requests = self._outstanding.take_all() if lost is None else self._outstanding.take(lost)
+        self._answers.session_lost(requests, error, last_cell)
         self._unfinished.give_up()
 
     def came_up(self) -> bool:

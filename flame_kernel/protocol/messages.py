@@ -317,9 +317,11 @@ class Restarted(msgspec.Struct, frozen=True, tag="restarted"):
 
     Attributes:
         pid: Its process id, 0 when unknown.
+        lost: The ids of this client's requests that the old process took with it; later ones are for the new process.
     """
 
     pid: int
+    lost: tuple[str, ...] = ()
 
 
 class Ended(msgspec.Struct, frozen=True, tag="ended"):

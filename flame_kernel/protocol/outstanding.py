@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from flame_kernel.errors import ProtocolError
 from flame_kernel.protocol.jupyter import Channel, Envelope, Header
 
@@ -45,6 +47,14 @@ class Outstanding:
     def all(self) -> list[tuple[Channel, Envelope]]:
         """Return what has no reply, in the order in which it was asked."""
         return list(self._requests.values())
+
+    def take(self, msg_ids: Collection[str]) -> list[tuple[Channel, Envelope]]:
+        """Return some of what has no reply, in the order in which it was asked, and forget it.
+
+        Args:
+            msg_ids: The ids of the requests.
+        """
+        return [self._requests.pop(msg_id) for msg_id in list(self._requests) if msg_id in msg_ids]
 
     def take_all(self) -> list[tuple[Channel, Envelope]]:
         """Return what has no reply, in the order in which it was asked, and forget it."""

@@ -101,10 +101,11 @@ class Attachment:
         msg_id = request.header().msg_id
         return any(open_one.header().msg_id == msg_id for _, open_one in self.unanswered())
 
-    def forget_requests(self) -> None:
-        """Note that the kernel is gone, which will not reply any more."""
-        if self._journal is not None:
-            self._journal.outstanding.take_all()
+    def forget_requests(self) -> tuple[str, ...]:
+        """Note that the kernel is gone, which will not reply any more; returns the ids of the requests it was asked."""
+        if self._journal is None:
+            return ()
+        return tuple(request.header().msg_id for _, request in self._journal.outstanding.take_all())
 
     def deliver(self, parts: Sequence[Buffer]) -> None:
         """Send the client a message; it's kept until the client has it."""

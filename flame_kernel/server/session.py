@@ -179,7 +179,7 @@ class Session:
             raise SessionError(f"session {self.key.name!r} can't be restarted while it is {self.state.value}")
         self._machine.fire(SessionEvent.RESTART)
         self._held.clear()  # a restart aborts what waits for the old process, as a local kernel's does
-        self._forget_requests()
+        lost = self._forget_requests()
         self.cause = self._verdict = ""
         try:
             await self._kernel.restart()
@@ -193,8 +193,8 @@ class Session:
         for channel, envelope in held:
             self._kernel.send(channel, envelope)
         self._tell_process_change(None)
-        for attachment in self.attachments.values():
-            attachment.tell(messages.Restarted(self.process.pid))
+        for name, attachment in self.attachments.items():
+            attachment.tell(messages.Restarted(self.process.pid, lost.get(name, ())))
 
     async def close(self) -> None:
         """End the session and its process."""
@@ -323,12 +323,11 @@ class Session:
             attachment.tell(messages.Died(str(error)))
         self._write_down()
 
-    def _forget_requests(self) -> None:
+    def _forget_requests(self) -> dict[str, tuple[str, ...]]:
         self.unseen.renewed()
         if self._catching_up is not None:
             self._catching_up.cancel()
-        for attachment in self.attachments.values():
-            attachment.forget_requests()
+        return {name: attachment.forget_requests() for name, attachment in self.attachments.items()}
 
     def _tell_process_change(self, why: FlameError | None) -> None:
         listeners, self.on_process_change = self.on_process_change, set()

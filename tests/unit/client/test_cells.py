@@ -6,7 +6,7 @@ import nbformat
 import pytest
 
 from flame_kernel.client.cells import Cell, CellResult, Cells, follow, request_for
-from flame_kernel.errors import SessionDied
+from flame_kernel.errors import SessionDied, SessionRestarted
 from flame_kernel.protocol.jupyter import Channel, Envelope, compose
 
 
@@ -175,3 +175,13 @@ def test_the_request_asks_the_worker_to_keep_the_outcome() -> None:
     assert envelope.content()["code"] == "1 + 1"
     assert (envelope.content()["silent"], envelope.content()["store_history"]) == (True, False)
     assert bytes(envelope.parts[2]) == b'{"flame":true}'
+
+
+def test_a_restart_ends_the_cells_that_went_with_the_old_process_only() -> None:
+    cells = Cells()
+    lost, later = (Cell(request_for("1", silent=False, store_history=True)) for _ in range(2))
+    msg_ids = [cells.begin(cell) for cell in (lost, later)]
+    cells.fail_some([msg_ids[0], "unheard-of"], SessionRestarted("restarted"))
+
+    assert isinstance(lost.arrived.get_nowait(), SessionRestarted)
+    assert later.arrived.empty()
