@@ -57,7 +57,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def page(browser: Browser) -> Iterator[Page]:
     """One page for a module, whose tests go on where the last one ended, as a user does."""
-    page = browser.new_page(viewport={"width": 1200, "height": 800})
+    page = browser.new_page(viewport={"width": 1500, "height": 800})
     page.set_default_timeout(15_000)
     yield page
     page.close()

@@ -189,7 +189,7 @@ def test_ctrl_c_in_a_call_leaves_the_connection_usable(client: FlameServer) -> N
         from flame_kernel import connect
         with connect({client.address!r}) as flame:
             try:
-                flame.execute("import time; print('busy'); time.sleep(60)")
+                flame.execute("import time; print('busy')\\nwhile True: time.sleep(0.01)")
             except KeyboardInterrupt:
                 print("interrupted")
             print(flame.evaluate("'still here'"))

@@ -115,9 +115,9 @@ def test_death_reaches_every_client_and_every_lane_within_two_seconds(client: Fl
         wait = "started.append(1); time.sleep(60)"
         pending = [in_thread(flame.execute, wait) for flame in (one, one, two, three)]
         pending.append(in_thread(one.run, wait, quiet=True))
-        pending.append(in_thread(two.run, "print('waits in the queue')", quiet=True))
         pending.append(in_thread(three.follow, quiet=True, forever=True))
         until(lambda: three.evaluate("len(started)") == 5)
+        pending.append(in_thread(two.run, "print('waits in the queue')", quiet=True))
         until(lambda: three._connection._overheard is not None)
         pid = one.evaluate("__import__('os').getpid()")
 
