@@ -22,9 +22,9 @@ demo: $(VENV)/demo.stamp  ## run notebooks/quickstart.ipynb under the Remote Fla
 lab: $(VENV)/demo.stamp  ## open JupyterLab with the notebooks
 	$(BIN)/jupyter lab --ServerApp.root_dir=notebooks $(LAB_ARGS)
 
-# Whole files to each worker: fixtures of a module are made once, and tests that build on each other stay in order.
+# Much of it is waiting, so three workers suit two cores. Whole files to each: fixtures of a module are made once, and tests that build on each other stay in order.
 test: $(VENV)/dev.stamp  ## run every test (ARGS="tests/browser -k plot" picks some)
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 check: $(VENV)/dev.stamp  ## lint, formatting, types and import contracts
 	$(BIN)/ruff check
@@ -41,7 +41,7 @@ bench: $(VENV)/bench.stamp  ## measure beside the peers and write docs/performan
 
 coverage: $(VENV)/dev.stamp  ## run every test and report what they reach
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/coverage run -m pytest -n 3 --dist loadfile $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
