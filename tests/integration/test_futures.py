@@ -15,6 +15,7 @@ import pytest
 
 from flame_kernel import Flame, connect
 from flame_kernel.errors import FlameError, FlameTimeout, LinkLost, SessionRestarted
+from flame_kernel.protocol.calls import Operation
 from tests.integration.servers import FlameServer, Program, until
 from tests.integration.work import in_thread, wait_until_set
 
@@ -84,7 +85,11 @@ def test_more_calls_than_may_run_wait_and_one_that_waits_can_be_cancelled(flame:
     until(lambda: many[-1].running())
     late = flame.submit("started.append('late')")
     assert late.cancel()
-    assert many[70].cancel()  # the worker hears of it although all its threads are busy
+    assert many[70].cancel()
+    # The worker hears of both although all its threads are busy.
+    calls = flame._connection.calls
+    until(lambda: not calls._pipeline._interrupts)
+    calls.submit(Operation.INTERRUPT, calls._pipeline._talk.name, 0).result(20)  # which comes after those two
     gate.touch()
     for number, future in enumerate(many):
         if number != 70:

@@ -17,7 +17,7 @@ from flame_kernel.security.key_text import fingerprint
 from flame_kernel.security.keys import KeyPair
 from flame_kernel.server import permits
 from flame_kernel.server.permits import Grant
-from tests.unit.server.test_gate import ANN, BOB, Caller, House, house
+from tests.unit.server.house import ANN, BOB, Caller, House, house
 from tests.unit.waiting import settled, until
 
 __all__ = ["house"]  # a fixture
