@@ -25,6 +25,7 @@ class Calling:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._modules = Modules(self.module, self.evaluate)
 
     def module(self, name: str, *, timeout: float | None = None) -> RemoteObject:
         """Return a remote module; it's imported there when it is first used.
@@ -49,7 +50,7 @@ class Calling:
             >>> flame.modules.os.path.join("a", "b")
             'a/b'
         """
-        return Modules(self.module)
+        return self._modules
 
     def builtin(self, name: str, *, timeout: float | None = None) -> RemoteObject:
         """Return a remote builtin.
