@@ -18,8 +18,11 @@ This module is loaded inside sessions too: standard library and Python 3.9, with
 from __future__ import annotations
 
 import enum
+import functools
+import io
 import json
 import pickle
+from collections import ChainMap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +32,9 @@ from flame_kernel.errors import SerializationError, UnknownHandle
 
 # Below this size (bytes) a bytes object is as cheap inside a pickle.
 _RAW_FROM = 16 * 1024
+
+# Formats of memoryviews that Python can cast to: the native ones of one letter.
+_NATIVE = frozenset("bBcdfhHiIlLnNqQ?")
 
 
 class Format(enum.IntEnum):
@@ -145,10 +151,32 @@ def _dump_code(value: Any, keep: Any) -> bytes:
     except ImportError as error:
         raise SerializationError("a value that __main__ defines can't cross without cloudpickle") from error
     try:
-        data: bytes = cloudpickle.dumps(value, protocol=5, buffer_callback=keep)
+        file = io.BytesIO()
+        _pickler(cloudpickle.CloudPickler)(file, protocol=5, buffer_callback=keep).dump(value)
     except Exception as error:  # a class's own __reduce__ may raise anything
         raise SerializationError(f"{_describe(value)} can't cross by value: {_words(error)}") from error
-    return data
+    return file.getvalue()
+
+
+@functools.lru_cache(maxsize=1)
+def _pickler(cloudpickler: Any) -> Any:
+    """Return cloudpickle's pickler, with memoryviews apart instead of copied into the pickle as bytes."""
+    table = ChainMap({memoryview: _reduce_view}, cloudpickler.dispatch_table)
+    return type("CodePickler", (cloudpickler,), {"dispatch_table": table})
+
+
+def _reduce_view(view: memoryview) -> tuple[Any, ...]:
+    whole = view if view.c_contiguous else memoryview(view.tobytes())
+    shape = tuple(view.shape or ())
+    if view.format not in _NATIVE or 0 in shape:  # what Python itself can't make a view of
+        return memoryview, (pickle.PickleBuffer(view.tobytes()),)
+    return view_of, (pickle.PickleBuffer(whole), view.format, shape)
+
+
+def view_of(memory: Buffer, form: Any, shape: tuple[int, ...]) -> memoryview:
+    """Return a memoryview as it was written; pickles name this function."""
+    flat = memoryview(memory).cast("B")
+    return flat.cast(form) if len(shape) == 1 else flat.cast(form, shape)
 
 
 def _words(error: Exception) -> str:

@@ -25,6 +25,8 @@ class Calling:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        # All remote modules, by their names: flame.modules.os.path.join("a", "b"). No property: IPython completes none.
+        self.modules = Modules(self.module, self.evaluate)
 
     def module(self, name: str, *, timeout: float | None = None) -> RemoteObject:
         """Return a remote module; it's imported there when it is first used.
@@ -40,16 +42,6 @@ class Calling:
             'posix'
         """
         return RemoteObject(self._connection.calls, name, timeout=timeout)
-
-    @property
-    def modules(self) -> Modules:
-        """All remote modules, by their names.
-
-        Example:
-            >>> flame.modules.os.path.join("a", "b")
-            'a/b'
-        """
-        return Modules(self.module)
 
     def builtin(self, name: str, *, timeout: float | None = None) -> RemoteObject:
         """Return a remote builtin.

@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from flame_kernel.client.proxies import RemoteObject
 from flame_kernel.errors import FlameError
+
+# All top-level modules that can be imported, and those that were. It takes no name of the session's on the way.
+_TOP_LEVEL = (
+    "[*{*__import__('sys').builtin_module_names, *__import__('sys').modules, "
+    "*[found.name for found in __import__('pkgutil').iter_modules()]}]"
+)
+
+# How long a key that the user presses may wait for them, in seconds.
+_PATIENCE_S = 5.0
+
+
+class Evaluate(Protocol):
+    """Evaluates an expression in the session."""
+
+    def __call__(self, expression: str, *, timeout: float | None = None) -> Any:
+        """Return its value."""
 
 
 class Modules:
@@ -14,10 +30,13 @@ class Modules:
 
     Args:
         module: Returns a module by its name.
+        evaluate: Evaluates an expression in the session.
     """
 
-    def __init__(self, module: Callable[[str], RemoteObject]) -> None:
+    def __init__(self, module: Callable[[str], RemoteObject], evaluate: Evaluate) -> None:
         self._module = module
+        self._evaluate = evaluate
+        self._known: list[str] = []
 
     def __getattr__(self, name: str) -> RemoteObject:
         if name.startswith(("__", "_repr_", "_ipython_")):
@@ -29,7 +48,7 @@ class Modules:
         return self._module(name)
 
     def __dir__(self) -> list[str]:
-        """Return those that the session has imported."""
+        """Return the top-level modules that can be imported over there; they are asked for once."""
         return [name for name in self._names() if name.isidentifier()]
 
     def _ipython_key_completions_(self) -> list[str]:
@@ -37,7 +56,8 @@ class Modules:
 
     def _names(self) -> list[str]:
         try:
-            loaded: Any = self._module("sys").modules
-            return sorted(loaded.keys() if isinstance(loaded, dict) else loaded._ipython_key_completions_())
+            if not self._known:
+                self._known = sorted(self._evaluate(_TOP_LEVEL, timeout=_PATIENCE_S))
+            return self._known
         except FlameError:  # a key that the user presses must not end in a traceback
             return []

@@ -27,7 +27,7 @@ class KernelFacts:
     calls: bool
 
 
-async def run(questions: Questions, worker_address: str, record: Path, leavings: str) -> KernelFacts:
+async def run(questions: Questions, worker_address: str, record: Path, leavings: str, transfers: int) -> KernelFacts:
     """Wait until a kernel answers on all channels, then load the worker if it's Python.
 
     Args:
@@ -35,6 +35,7 @@ async def run(questions: Questions, worker_address: str, record: Path, leavings:
         worker_address: Where its worker shall wait for calls.
         record: The file without which the process ends with this one.
         leavings: The files to remove with it, as a pattern.
+        transfers: How many may copy files in it at a time.
 
     Returns:
         What is known of it.
@@ -45,7 +46,7 @@ async def run(questions: Questions, worker_address: str, record: Path, leavings:
     language = await _greet(questions)
     if language != "python":
         return KernelFacts(language, calls=False)
-    await _silently(questions, bootstrap.load(worker_address, record, leavings))
+    await _silently(questions, bootstrap.load(worker_address, record, leavings, transfers))
     return KernelFacts(language, calls=True)
 
 

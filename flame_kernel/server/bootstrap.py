@@ -30,7 +30,7 @@ except ImportError:
 from flame_kernel.worker.leash import tie
 from flame_kernel.worker.main import start
 tie({server!r}, {host!r}, {record!r}, {leavings!r})
-start({address!r})
+start({address!r}, {transfers!r})
 """
 
 _MOVE = """
@@ -40,13 +40,14 @@ os.environ["PWD"] = {folder!r}
 """
 
 
-def load(address: str, record: Path, leavings: str = "") -> str:
+def load(address: str, record: Path, leavings: str = "", transfers: int = 32) -> str:
     """Return the code that a Python kernel runs to load the worker.
 
     Args:
         address: Where the worker shall wait for calls, ``ipc://path``.
         record: If this process ends and the file isn't there, the kernel ends too.
         leavings: The files to remove with it, as a pattern.
+        transfers: How many may copy files in it at a time.
 
     Returns:
         One statement that leaves no name behind in the user's namespace.
@@ -62,6 +63,7 @@ def load(address: str, record: Path, leavings: str = "") -> str:
         host=socket.gethostname(),
         record=str(record),
         leavings=leavings,
+        transfers=transfers,
     )
     return f"exec({code!r}, {{}})"
 

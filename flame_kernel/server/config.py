@@ -29,6 +29,7 @@ class Limits:
         connections_per_key: Connections of one key at a time. A client has one for its session, and one for each call
             that it has under way at the same time.
         handshakes: Connections at a time that have not proved a key yet; beyond it the oldest is shut out.
+        transfers: Copies of files in one session at a time.
         message_bytes: The largest message from a client, in bytes.
         journal_bytes: What is kept for one client that is away, in bytes, most of it on disk; beyond it the oldest
             messages go, and it's told so.
@@ -49,6 +50,7 @@ class Limits:
     connections: int = 2048
     connections_per_key: int = 512
     handshakes: int = 128
+    transfers: int = 32
     message_bytes: int = 2 * 1024**3
     journal_bytes: int = 1024 * 1024 * 1024
     missed_bytes: int = 32 * 1024 * 1024

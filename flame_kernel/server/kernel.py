@@ -43,16 +43,23 @@ class Kernel:
         start_s: How long it may take to come up, in seconds.
         folder: Where it's written down. If this server ends and there's no session's record in it by then, the process
             ends too.
+        transfers: How many may copy files in it at a time.
     """
 
     def __init__(
-        self, process: KernelProcess, context: zmq.Context[zmq.Socket[bytes]], start_s: float, folder: SessionFolder
+        self,
+        process: KernelProcess,
+        context: zmq.Context[zmq.Socket[bytes]],
+        start_s: float,
+        folder: SessionFolder,
+        transfers: int,
     ) -> None:
         self.process = process
         self._folder = folder
         self.facts = KernelFacts(process.language, calls=False)
         self._context = context
         self._start_s = start_s
+        self._transfers = transfers
         self._events: KernelEvents | None = None
         self._up = False
         self._channels: KernelChannels | None = None
@@ -142,7 +149,13 @@ class Kernel:
     async def _come_up(self) -> None:
         self._folder.write_process(await self.process.left())
         booting = asyncio.create_task(
-            boot.run(self.questions, self.process.worker_address, self._folder.record, self.process.files)
+            boot.run(
+                self.questions,
+                self.process.worker_address,
+                self._folder.record,
+                self.process.files,
+                self._transfers,
+            )
         )
         dying = asyncio.create_task(self.process.ended())
         try:

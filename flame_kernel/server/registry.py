@@ -203,7 +203,8 @@ class Registry:
     def _kernel(self, kernelspec: str, folder: Path, kernel_id: str | None = None) -> Kernel:
         runtime = private_folder(self._config.folders.runtime)
         process = KernelProcess(kernelspec, runtime, self._environ, folder, kernel_id)
-        return Kernel(process, self._context, self._config.limits.start_s, self._ledger.folder(process.kernel_id))
+        limits, place = self._config.limits, self._ledger.folder(process.kernel_id)
+        return Kernel(process, self._context, limits.start_s, place, limits.transfers)
 
     def _session(self, key: SessionKey, private: bool, kernel: Kernel, started: float) -> Session:
         folder = self._ledger.folder(kernel.process.kernel_id)

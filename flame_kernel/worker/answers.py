@@ -116,8 +116,18 @@ def _several(several: Several, plain: bool, objects: Objects, client: bytes) -> 
     except SerializationError:
         if plain:
             raise
-    mixed = [value if _crosses(value) else refer(value, objects, client) for value in several.values]
-    return dump((*head, True, mixed))
+    mixed: list[Any] = []
+    given: list[Reference] = []
+    try:
+        for value in several.values:
+            if not _crosses(value):
+                value = refer(value, objects, client)
+                given.append(value)
+            mixed.append(value)
+        return dump((*head, True, mixed))
+    except Exception:  # the client never hears of those that it was given so far
+        objects.release(client, [(reference.number, 1) for reference in given])
+        raise
 
 
 def _failure(error: BaseException, plain: bool) -> tuple[str, int, list[bytes]]:

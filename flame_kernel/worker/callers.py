@@ -143,12 +143,20 @@ class Callers:
         send: Sends frames; the first is the connection's name.
         epoch: What tells this process from an earlier one of the same session.
         on_gone: Called with the name of a client that has left.
+        on_ended: Called with the name of a conversation that has ended.
     """
 
-    def __init__(self, send: Sender, epoch: bytes, on_gone: Callable[[bytes], None]) -> None:
+    def __init__(
+        self,
+        send: Sender,
+        epoch: bytes,
+        on_gone: Callable[[bytes], None],
+        on_ended: Callable[[bytes], None] = lambda name: None,
+    ) -> None:
         self._send = send
         self._epoch = epoch
         self._on_gone = on_gone
+        self._on_ended = on_ended
         self._by_id: OrderedDict[bytes, Caller] = OrderedDict()
         self._by_peer: dict[bytes, Caller] = {}
 
@@ -208,6 +216,7 @@ class Callers:
         for table in tables:
             for key in [key for key, value in table.items() if value is caller]:
                 del table[key]
+        self._on_ended(caller.name)
         if not any(other.client == caller.client for other in self._by_id.values()):
             self._on_gone(caller.client)
 

@@ -28,6 +28,7 @@ from flame_kernel.worker.callers import Caller, Callers
 from flame_kernel.worker.endings import Endings
 from flame_kernel.worker.operations import Operations
 from flame_kernel.worker.running import Call, Running
+from flame_kernel.worker.transfers import MOST, Transfers
 
 # Calls that run at the same time; one more waits until one of them has ended.
 MAX_CALLS = 64
@@ -57,13 +58,17 @@ class Worker:
         socket: Where they come from.
         operations: What carries them out.
         lease_s: How long objects are held for a client that can't be reached, in seconds.
+        transfers: How many may copy files at a time.
     """
 
-    def __init__(self, socket: SharedSocket, operations: Operations, lease_s: float = LEASE_S) -> None:
+    def __init__(
+        self, socket: SharedSocket, operations: Operations, lease_s: float = LEASE_S, transfers: int = MOST
+    ) -> None:
         self._socket = socket
         self._operations = operations
         self._objects = operations.objects
-        self._callers = Callers(socket.send, os.urandom(16), self._on_gone)
+        self._transfers = Transfers(transfers)
+        self._callers = Callers(socket.send, os.urandom(16), self._on_gone, self._transfers.left)
         self._running = Running()
         self._absence = Absence(self._objects, self._callers.reachable, lease_s)
         self._turn = threading.Lock()
@@ -177,6 +182,7 @@ class Worker:
         value = keep = None
         try:
             permits.require(caller.over, request.operation)
+            self._transfers.require(caller.name, request.operation)
             call.begin()
             with streams.printing_to(sink):
                 value = self._run(caller, request)
@@ -241,11 +247,12 @@ def _pairs(operands: Any) -> list[tuple[int, int]]:
     return [(number, times) for number, times in (_integers(pair, 2) for pair in operands[0])]
 
 
-def start(address: str) -> None:
+def start(address: str, transfers: int = MOST) -> None:
     """Load the worker into this process, once.
 
     Args:
         address: Where it shall wait for calls, ``ipc://path``.
+        transfers: How many may copy files at a time.
     """
     namespace: MutableMapping[str, Any] = vars(sys.modules["__main__"])
     shell = _shell()
@@ -257,7 +264,7 @@ def start(address: str) -> None:
         shell.flame_endings = endings = Endings()
         shell.events.register("post_run_cell", lambda result: _keep(shell, operations, endings, result))
     subprocesses.listen()
-    Worker(bind_rendezvous(address), operations).start()
+    Worker(bind_rendezvous(address), operations, transfers=transfers).start()
 
 
 def _shell() -> Any:

@@ -282,6 +282,69 @@ def test_close_does_not_wait_for_a_network_that_is_gone(far: Flame, relay: Relay
     assert time.monotonic() - start < 5
 
 
+# ---------------------------------------------------------------- handles and iterators
+
+HELD = """
+class Held:
+    alive = 0
+    count = 0
+    def __init__(self):
+        Held.alive += 1
+    def __del__(self):
+        Held.alive -= 1
+    def __reduce__(self):
+        raise TypeError("stays here")
+    def step(self):
+        self.count += 1
+        return self.count
+"""
+
+
+def test_handle_is_the_same_object_after_cuts(far: Flame, relay: Relay) -> None:
+    far.execute(HELD)
+    held = far.evaluate("Held()")
+    for n in range(1, 6):
+        assert held.step() == n
+        relay.cut()
+    assert (held.count, far.evaluate("Held.alive")) == (5, 1)
+    del held
+    relay.cut()
+    until(lambda: far.evaluate("Held.alive") == 0)
+
+
+def test_method_of_a_handle_that_runs_over_a_cut_runs_once(far: Flame, relay: Relay, slow: tuple[Path, Path]) -> None:
+    started, gate = slow
+    far.execute("class Slow:\n    __reduce__ = None\n    def run(self):\n        return slow()")
+    call = in_thread(far.evaluate("Slow()").run)
+    until(started.exists)
+    relay.cut()
+    gate.touch()
+    assert call.result(30) == "value"
+    assert far["count"] == 1
+
+
+def test_iterator_gives_each_item_once_over_cuts(far: Flame, relay: Relay) -> None:
+    far.execute("seen = []\ndef numbers():\n    for n in range(50_000):\n        seen.append(n)\n        yield n")
+    got = []
+    for item in far.evaluate("numbers()"):
+        got.append(item)
+        if item in (0, 3, 20, 300, 20_000, 49_999):
+            relay.cut()
+    assert got == list(range(50_000))
+    assert far.evaluate("seen == list(range(50_000))")
+
+
+def test_item_that_is_awaited_over_a_cut_arrives(far: Flame, relay: Relay, slow: tuple[Path, Path]) -> None:
+    started, gate = slow
+    iterator = far.evaluate("(slow() for _ in range(1))")
+    items = in_thread(list, iterator)
+    until(started.exists)
+    relay.cut()
+    gate.touch()
+    assert items.result(30) == ["value"]
+    assert far["count"] == 1
+
+
 # ---------------------------------------------------------------- the kernel
 
 

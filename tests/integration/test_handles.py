@@ -13,7 +13,7 @@ import pytest
 
 from flame_kernel import Flame, connect
 from flame_kernel.client.handles import Handle
-from flame_kernel.errors import FlameTimeout, SerializationError, UnknownHandle
+from flame_kernel.errors import FlameTimeout, LimitExceeded, SerializationError, UnknownHandle
 from tests.integration.servers import FlameServer, until
 
 COUNTED = """
@@ -195,6 +195,27 @@ def test_handles_of_a_client_that_left_are_let_go_of(client: FlameServer) -> Non
         with pytest.raises(UnknownHandle, match="no longer holds"):
             stays.builtin("len")(kept)
         stays.session.close()
+
+
+def test_a_client_has_ten_thousand_handles_and_not_one_more(own: Flame) -> None:
+    own.execute(COUNTED)
+    things = list(own.evaluate("(Counted() for _ in range(9_000))"))
+    with pytest.raises(LimitExceeded, match=r"10,000 handles .* let go of some") as caught:
+        things += list(own.evaluate("(Counted() for _ in range(1_500))"))
+    assert "\n" not in str(caught.value)
+    del caught  # its traceback knows the iterator
+    gc.collect()
+    until(
+        lambda: own.evaluate("Counted.alive") == 9_000, timeout=10
+    )  # those of the chunk that was refused are not kept
+    things += [own.evaluate("Counted()") for _ in range(990)]
+    with pytest.raises(LimitExceeded, match="which is the limit"):
+        things += [own.evaluate("Counted()") for _ in range(11)]
+    assert things[0].items == []  # what there is works on
+    del things
+    gc.collect()
+    until(lambda: own.evaluate("Counted.alive") == 0)
+    assert own.evaluate("Counted()").items == []
 
 
 def test_handles_of_another_session_and_unknown_ones_are_named_as_such(flame: Flame, own: Flame) -> None:

@@ -10,7 +10,9 @@ from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 
 from flame_kernel import Flame, connect
+from flame_kernel.client.calls import Calls
 from flame_kernel.client.proxies import RemoteObject
+from flame_kernel.protocol.calls import Operation
 from tests.integration.servers import FlameServer
 
 SAMPLE = '''
@@ -106,12 +108,56 @@ def test_tab_completion_in_ipython(flame: Flame) -> None:
         InteractiveShell.clear_instance()
 
 
-def test_a_hundred_proxies_cost_the_server_nothing(flame: Flame) -> None:
-    threads = flame.module("threading").active_count()
-    proxies = [flame.module("os") for _ in range(100)]
-    assert {proxy.name for proxy in proxies} == {"posix"}
-    assert flame.module("threading").active_count() <= threads + 1
-    assert all(isinstance(proxy, RemoteObject) for proxy in proxies)
+HELD = """
+import gc, threading
+def held():
+    return [len(one._held) for one in gc.get_objects() if type(one).__qualname__ == "Objects"]
+"""
+
+
+def test_a_hundred_proxies_cost_the_server_nothing(own: Flame, monkeypatch: pytest.MonkeyPatch) -> None:
+    own.execute(HELD)
+    threads = own.evaluate("threading.active_count()")
+    made: list[Operation] = []
+    call = Calls.call
+
+    def counted(self: Calls, operation: Operation, *operands: object, **more: float | None) -> object:
+        made.append(operation)
+        return call(self, operation, *operands, **more)
+
+    monkeypatch.setattr(Calls, "call", counted)
+    proxies = [own.module("os") for _ in range(50)] + [own.modules.flame_nowhere for _ in range(50)]
+    assert made == []
+    attributes = [proxy.getcwd for proxy in proxies[:50] for _ in range(10)]
+    assert made == [Operation.GET] * 50  # what each is, once
+    assert all(isinstance(proxy, RemoteObject) for proxy in proxies + attributes)
+    made.clear()
+    again = [proxy.getcwd for proxy in proxies[:50]]
+    assert made == []
+    assert own.evaluate("held()") == [0]
+    assert own.evaluate("threading.active_count()") <= threads + 1
+    lock = own.evaluate("threading.Lock()")
+    assert own.evaluate("held()") == [1]  # it would be seen
+    del again, lock
+
+
+def test_the_names_of_modules_are_asked_for_once(own: Flame, monkeypatch: pytest.MonkeyPatch) -> None:
+    own.execute("sys = sorted = pkgutil = None")
+    names = dir(own.modules)
+    assert {"math", "sys", "flame_kernel", "xml", "this", "antigravity"} <= set(names)  # most were never imported
+    assert not any("." in name for name in names)
+
+    def refuse(*arguments: object, **more: object) -> object:
+        raise AssertionError("asked again")
+
+    monkeypatch.setattr(Calls, "call", refuse)
+    assert dir(own.modules) == names
+
+
+def test_tab_on_modules_in_ipython_ends_in_no_traceback_when_nothing_answers(client: FlameServer) -> None:
+    with connect(client.address) as gone:
+        modules = gone.modules
+    assert dir(modules) == []
 
 
 def test_names_in_the_namespace(flame: Flame) -> None:

@@ -7,10 +7,13 @@ import threading
 from typing import Any
 
 import numpy as np
+import pandas
+import pyarrow
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flame_kernel.buffers import size
 from flame_kernel.errors import SerializationError
 from flame_kernel.serialize import Format, dump, load
 
@@ -52,6 +55,53 @@ def test_arrays_that_lie_apart_in_memory_cross_all_the_same() -> None:
     array = np.arange(10_000).reshape(100, 100)[::2, ::3]
 
     assert (load(*dump(array)) == array).all()
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        memoryview(bytes(range(256)) * 100),
+        memoryview(bytearray(40_000)),
+        memoryview(np.arange(10_000, dtype="f8").reshape(100, 100)),
+        memoryview(np.arange(10_000, dtype="i4")),
+    ],
+    ids=["bytes", "bytearray", "table", "integers"],
+)
+def test_the_memory_of_a_memoryview_is_shared_not_copied(view: memoryview) -> None:
+    form, parts = dump({"a": [view]})
+
+    assert form is Format.PICKLE
+    assert [size(part) < 1_000 for part in parts] == [True, False]
+    assert np.shares_memory(np.frombuffer(parts[1], "B"), np.asarray(view))
+    (back,) = load(form, parts)["a"]
+    assert isinstance(back, memoryview)
+    assert (back.format, back.shape) == (view.format, view.shape)
+    assert back == view
+
+
+@pytest.mark.parametrize(
+    "view",
+    [memoryview(b"abcdef")[::2], memoryview(b""), memoryview(np.zeros((0, 3))), memoryview(np.arange(5, dtype=">i4"))],
+    ids=["apart", "empty", "no rows", "big-endian"],
+)
+def test_other_memoryviews_cross_with_their_bytes(view: memoryview) -> None:
+    back = load(*dump(view))
+
+    assert isinstance(back, memoryview)
+    assert back.tobytes() == view.tobytes()
+
+
+def test_tables_cross_with_their_columns_apart() -> None:
+    frame = pandas.DataFrame({"n": np.arange(100_000), "x": np.linspace(0, 1, 100_000)})
+    arrow = pyarrow.table({"n": np.arange(100_000), "s": [str(n) for n in range(100_000)]})
+
+    form, parts = dump([frame, arrow])
+
+    assert len(parts[0]) < 10_000
+    assert sum(map(size, parts[1:])) >= frame.memory_usage(index=False).sum() + arrow.nbytes
+    first, second = load(form, parts)
+    pandas.testing.assert_frame_equal(first, frame)
+    assert second == arrow
 
 
 def test_large_bytes_travel_as_they_are() -> None:

@@ -45,8 +45,8 @@ print(flame_kernel.__file__, cloudpickle.__file__)
 def test_an_address_with_quotes_arrives_as_it_is() -> None:
     calls: list[Any] = []
     code = bootstrap.load(ADDRESS, RECORD).replace(
-        "from flame_kernel.worker.main import start", "start = report.append"
+        "from flame_kernel.worker.main import start", "start = lambda *given: report.extend(given)"
     )
     exec(code.replace("{}", "{'report': report}"), {"report": calls})  # the code under test is code
 
-    assert calls == [ADDRESS]
+    assert calls == [ADDRESS, 32]

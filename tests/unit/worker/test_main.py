@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,14 @@ import zmq
 from flame_kernel.protocol import calls
 from flame_kernel.protocol.calls import CallAnswer, Operation, Outcome
 from flame_kernel.protocol.conversation import Conversation, Message
-from flame_kernel.protocol.packets import Kind, decode
+from flame_kernel.protocol.packets import Kind, decode, encode
 from flame_kernel.protocol.references import Reference
 from flame_kernel.serialize import dump, load
+from flame_kernel.worker import main
 from flame_kernel.worker.main import Worker
 from flame_kernel.worker.operations import Operations
 from tests.unit.rendezvous import rendezvous
+from tests.unit.waiting import eventually
 
 
 class Client:
@@ -200,6 +203,65 @@ def test_a_plain_caller_is_never_sent_a_pickle_nor_may_send_one(place: Place) ->
 
 def _parts(answer: CallAnswer) -> tuple[int, Any]:
     return answer.format, answer.parts
+
+
+class Thing:
+    """What can't cross; the test sees whether it's alive."""
+
+    __reduce__ = None
+
+
+def held(client: Client, namespace: dict[str, Any]) -> weakref.ref[Any]:
+    """Let a client hold something that nobody else has."""
+    namespace["thing"] = thing = Thing()
+    client.ask(Operation.REFER, "thing")
+    assert client.next().outcome is Outcome.REFERENCE
+    del namespace["thing"]
+    return weakref.ref(thing)
+
+
+def test_what_a_client_holds_goes_when_it_says_goodbye(place: Place) -> None:
+    ann, bob = place.client(), place.client()
+    anns, bobs = held(ann, place.namespace), held(bob, place.namespace)
+    ann.socket.send_multipart(encode(Kind.BYE))
+
+    eventually(lambda: anns() is None)
+    assert bobs() is not None
+
+
+def test_what_a_client_holds_goes_some_time_after_it_has_vanished(tmp_path: Path) -> None:
+    namespace: dict[str, Any] = {}
+    with rendezvous(tmp_path / "w") as (shared, address):
+        Worker(shared, Operations(namespace), lease_s=0.2).start()
+        place = Place(address, namespace)
+        ann, bob = place.client(), place.client()
+        anns, bobs = held(ann, namespace), held(bob, namespace)
+        ann.socket.close()
+
+        eventually(lambda: anns() is None)
+        assert bobs() is not None
+        place.context.destroy(0)
+
+
+def test_one_more_call_than_may_wait_is_refused_and_the_others_are_carried_out(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(main, "MAX_CALLS", 2)
+    monkeypatch.setattr(main, "MAX_WAITING", 3)
+    may_end = threading.Event()
+    place.namespace["may_end"] = may_end
+    ann, bob = place.client(), place.client()
+    numbers = [ann.ask(Operation.EVALUATE, "may_end.wait(10)") for _ in range(2 + 3)]
+    refused = ann.ask(Operation.EVALUATE, "1")
+    answer = ann.next()
+
+    assert (answer.outcome, answer.call) == (Outcome.ERROR, refused)
+    failure = calls.Failure.decode(answer.parts[0])
+    assert (failure.code, failure.evalue) == ("limit", "3 calls wait in this session already; try again later")
+    assert bob.failure(Operation.EVALUATE, "1") == "LimitExceeded"  # whoever asks
+    may_end.set()
+    assert sorted(ann.next().call for _ in numbers) == numbers
+    assert bob.value(Operation.EVALUATE, "1") == 1
 
 
 class Out:
