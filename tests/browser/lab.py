@@ -9,12 +9,16 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from playwright.sync_api import Locator, Page, expect
+
+from tests.integration.servers import until
 
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 
@@ -67,6 +71,14 @@ class JupyterLab:
             self.close()
             raise RuntimeError("JupyterLab did not start:\n" + "".join(self.log))
         self.url = self._url
+        # It tells its address before it listens there.
+        until(self._listens, start_timeout)
+
+    def _listens(self) -> bool:
+        address = urlsplit(self.url)
+        assert self._process.poll() is None, "JupyterLab ended:\n" + "".join(self.log)
+        with socket.socket() as probe:
+            return probe.connect_ex((address.hostname, address.port)) == 0
 
     def _read(self) -> None:
         assert self._process.stdout is not None
