@@ -22,7 +22,8 @@ demo: $(VENV)/demo.stamp  ## run notebooks/quickstart.ipynb under the Remote Fla
 lab: $(VENV)/demo.stamp  ## open JupyterLab with the notebooks
 	$(BIN)/jupyter lab --ServerApp.root_dir=notebooks $(LAB_ARGS)
 
-# Much of it is waiting, so three workers suit two cores. Whole files to each: fixtures of a module are made once, and tests that build on each other stay in order.
+# Much of it is waiting, so three workers suit two cores. Whole files to each: fixtures of a module are made once, and
+# tests that build on each other stay in order.
 test: $(VENV)/dev.stamp  ## run every test (ARGS="tests/browser -k plot" picks some)
 	$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 

@@ -139,12 +139,12 @@ async def serve(
 
     try:
         bound, port = _bind(context, config, keys, audit)
+        await registry.adopt()  # before anybody is heard: who comes back must find its session
         for zmq_socket, doorway in bound:
             gate = Gate(doorkeeper, access, requests, audit, context, host, config.limits, loop.time)
             gate.listener = ZmqListener(zmq_socket, gate, doorway)
             gates.append(gate)
             listeners.append(gate.listener)
-        await registry.adopt()
         await control.start()
         on_ready(Listening(config.host, port, config.socket, keys))
         notify(environ, READY)

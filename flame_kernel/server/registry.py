@@ -114,15 +114,6 @@ class Registry:
         """Return a running session, ``None`` when there's none of that name."""
         return self._sessions.get(SessionKey(owner, name))
 
-    def find_by_conversation(self, owner: str, conversation: str) -> Session | None:
-        """Return the session that a client is attached to, whatever it's called by now; ``None`` for none.
-
-        Args:
-            owner: Whose.
-            conversation: The name of the client's conversation with it.
-        """
-        return next((session for session in self.of(owner) if conversation in session.attachments), None)
-
     def unknown(self, owner: str, name: str) -> UnknownSession:
         """Return the error that says that there is no such session."""
         known = ", ".join(repr(session.key.name) for session in self.of(owner)) or "none"

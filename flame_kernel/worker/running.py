@@ -20,8 +20,6 @@ from typing import Any, Callable
 # Interrupts that come faster than this, in seconds, count as one: they must not hit the clearing up after the first.
 _AGAIN_AFTER_S = 0.05
 
-Key = "tuple[bytes, int]"  # a conversation's name, and the number of a call in it
-
 
 class State(enum.Enum):
     """Where a call stands."""

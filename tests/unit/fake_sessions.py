@@ -97,9 +97,6 @@ class FakeRegistry:
     def find(self, owner: str, name: str) -> FakeSession | None:
         return self.sessions.get(SessionKey(owner, name))
 
-    def find_by_conversation(self, owner: str, conversation: str) -> FakeSession | None:
-        return next((session for session in self.of(owner) if conversation in session.attachments), None)
-
     def unknown(self, owner: str, name: str) -> UnknownSession:
         return UnknownSession(f"there is no session {name!r}")
 
