@@ -19,6 +19,7 @@ from flame_kernel.client.iteration import proxy
 from flame_kernel.client.lane import Lane, Lanes
 from flame_kernel.client.pipeline import Pipeline
 from flame_kernel.client.proxies import RemoteObject
+from flame_kernel.client.ways import Ways
 from flame_kernel.errors import FlameError, SerializationError
 from flame_kernel.protocol.calls import CallAnswer, Operation, Outcome
 from flame_kernel.protocol.references import MODULE, Reference
@@ -40,6 +41,10 @@ class Place(Protocol):
     @property
     def session(self) -> str:
         """Its name."""
+
+    @property
+    def ways(self) -> Ways:
+        """The ways to its worker."""
 
     @property
     def most_bytes(self) -> int:
@@ -183,6 +188,7 @@ class Calls:
             wake,
             place.conversation,
             place.most_bytes,
+            place.ways,
         )
 
     def _require_pipeline(self) -> Pipeline:
@@ -194,7 +200,7 @@ class Calls:
                 if self._pipeline is None:
                     wake, place = Wake(), self._place
                     talk = WorkerConversation(
-                        self._context, place.endpoint, place.session, self._client, wake, place.conversation
+                        self._context, place.endpoint, place.session, self._client, wake, place.conversation, place.ways
                     )
                     self._pipeline = Pipeline(talk, wake, self.plain, place.most_bytes)
         return self._pipeline

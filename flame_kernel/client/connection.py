@@ -24,6 +24,7 @@ from flame_kernel.client.session import Fate, SessionClient, Wanted, resumed
 from flame_kernel.client.sharing import Sharing
 from flame_kernel.client.target import Target
 from flame_kernel.client.watching import Watches
+from flame_kernel.client.ways import Ways
 from flame_kernel.errors import (
     FlameError,
     FlameTimeout,
@@ -89,6 +90,8 @@ class Connection:
             raise
         self.endpoint: Endpoint = opened[0]
         self._client: SessionClient = opened[1]
+        self.ways = Ways(self.endpoint, lambda: self._over)
+        self.ways.on_welcome(self.welcome.worker)
         self._pid = os.getpid()
 
     @property
@@ -356,6 +359,7 @@ class Connection:
             self._cells.fail_some(fate.lost, restarted)
             if self._overheard is not None:
                 self._overheard.fail(restarted)
+            self.ways.again()
             self.calls.renew()
         elif isinstance(fate, messages.Detached):
             self._finish(SessionError(f"another client detached this one ({self.where}), which goes on; connect again"))
@@ -373,6 +377,8 @@ class Connection:
 
     def on_link(self, up: bool) -> None:
         """The link was lost, or is there again: what runs goes on, and nothing is lost."""
+        if up:
+            self.ways.on_welcome(self.welcome.worker)
 
     def on_ended(self, error: FlameError) -> None:
         """The link is over."""

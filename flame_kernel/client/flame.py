@@ -17,6 +17,7 @@ from flame_kernel.client.copying import CopyResult
 from flame_kernel.client.listing import Sessions
 from flame_kernel.client.missed import Missed
 from flame_kernel.client.remote_session import RemoteSession
+from flame_kernel.client.ways import LinkInfo
 from flame_kernel.protocol.messages import KernelInfo
 
 
@@ -38,6 +39,18 @@ class Flame(Calling):
         super().__init__(connection)
         self.session = RemoteSession(connection)
         atexit.register(self.close)
+
+    @property
+    def link(self) -> LinkInfo:
+        """Which way calls go: straight to the session's process, or through the server.
+
+        Example:
+            >>> flame.evaluate("6 * 7")
+            42
+            >>> flame.link.way
+            'direct'
+        """
+        return self._connection.ways.link
 
     def run(
         self,

@@ -74,6 +74,8 @@ class Welcome(msgspec.Struct, frozen=True, omit_defaults=True):
         role: What this client may do in the session, as in ``authorized_keys``.
         owner: What its owner is called when the session belongs to another key.
         message_bytes: The largest message that the server takes, in bytes; 0 when it does not say.
+        worker: The unix socket at which the session's worker waits for calls, ``ipc://path``, for a client that came
+            by the server's own unix socket; else empty.
     """
 
     version: int
@@ -89,6 +91,7 @@ class Welcome(msgspec.Struct, frozen=True, omit_defaults=True):
     role: str = ""
     owner: str = ""
     message_bytes: int = 0
+    worker: str = ""
 
 
 class Refusal(msgspec.Struct, frozen=True):

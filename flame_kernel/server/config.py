@@ -64,6 +64,17 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Direct:
+    """Whether clients may call sessions directly, past the server.
+
+    Attributes:
+        enabled: Whether they may at all; on the same machine they then use the sessions' unix sockets.
+    """
+
+    enabled: bool = True
+
+
+@dataclass(frozen=True)
 class ServerConfig:
     """Everything a server is told.
 
@@ -77,6 +88,7 @@ class ServerConfig:
         key_file: The server's key.
         until_idle: End when the last session has ended; how the embedded server works.
         limits: What it gives at most.
+        direct: Whether clients may call sessions directly.
     """
 
     folders: Folders
@@ -88,6 +100,7 @@ class ServerConfig:
     key_file: Path | None = None
     until_idle: bool = False
     limits: Limits = Limits()
+    direct: Direct = Direct()
 
     def require_enabled(self) -> None:
         """Make sure that whoever starts the server meant to.
@@ -136,16 +149,16 @@ def load(environ: Mapping[str, str]) -> ServerConfig:
 
 def _with_fields(config: ServerConfig, fields: dict[str, Any], path: Path) -> ServerConfig:
     kinds: dict[str, type] = {"enabled": bool, "host": str, "port": int, "kernel": str}
-    limits = fields.pop("limits", {})
+    limits, direct = _table(fields, "limits", path), _table(fields, "direct", path)
     for name, value in fields.items():
         if name not in kinds:
-            raise ConfigurationError(f"{path}: {name!r} is unknown; known are {', '.join((*kinds, 'limits'))}")
+            raise ConfigurationError(
+                f"{path}: {name!r} is unknown; known are {', '.join((*kinds, 'limits', 'direct'))}"
+            )
         if type(value) is not kinds[name]:
             raise ConfigurationError(f"{path}: {name} must be a {kinds[name].__name__}, not {value!r}")
     if not 0 <= fields.get("port", 0) < 65536:
         raise ConfigurationError(f"{path}: port must be between 0 and 65535, not {fields['port']}")
-    if not isinstance(limits, dict):
-        raise ConfigurationError(f"{path}: limits must be a table, not {limits!r}")
     for name, value in limits.items():
         default = vars(config.limits).get(name)
         if default is None:
@@ -154,7 +167,20 @@ def _with_fields(config: ServerConfig, fields: dict[str, Any], path: Path) -> Se
             raise ConfigurationError(f"{path}: limits.{name} must be a number above 0, not {value!r}")
         if isinstance(default, int) and not isinstance(value, int):
             raise ConfigurationError(f"{path}: limits.{name} must be a whole number, not {value!r}")
-    return replace(config, **fields, limits=replace(config.limits, **limits))
+    for name, value in direct.items():
+        if name not in vars(config.direct):
+            raise ConfigurationError(f"{path}: direct.{name} is unknown; known are {', '.join(vars(config.direct))}")
+        if type(value) is not type(vars(config.direct)[name]):
+            kind = type(vars(config.direct)[name]).__name__
+            raise ConfigurationError(f"{path}: direct.{name} must be a {kind}, not {value!r}")
+    return replace(config, **fields, limits=replace(config.limits, **limits), direct=replace(config.direct, **direct))
+
+
+def _table(fields: dict[str, Any], name: str, path: Path) -> dict[str, Any]:
+    table = fields.pop(name, {})
+    if not isinstance(table, dict):
+        raise ConfigurationError(f"{path}: {name} must be a table, not {table!r}")
+    return table
 
 
 def _truth(text: str) -> bool:

@@ -31,6 +31,7 @@ from flame_kernel.server.attachment import Attachment
 from flame_kernel.server.audit import Audit
 from flame_kernel.server.config import Limits
 from flame_kernel.server.counts import Counts
+from flame_kernel.server.direct import DirectLanes
 from flame_kernel.server.doorkeeper import Doorkeeper
 from flame_kernel.server.lobby import Lobby
 from flame_kernel.server.peers import Peer
@@ -58,6 +59,7 @@ class Gate:
         host: What to call this host.
         limits: What a server gives at most.
         clock: The event loop's time, in seconds.
+        direct: Who may call sessions directly.
     """
 
     def __init__(
@@ -70,7 +72,9 @@ class Gate:
         host: str,
         limits: Limits,
         clock: Callable[[], float],
+        direct: DirectLanes,
     ) -> None:
+        self._direct = direct
         self._doorkeeper = doorkeeper
         self._access = access
         self._requests = requests
@@ -311,6 +315,7 @@ class Gate:
             role=peer.grant.role.value,
             owner=self._access.owner_for(peer.caller, session),
             message_bytes=self._limits.message_bytes,
+            worker=self._direct.unix_socket(peer.caller, peer.grant, session),
         )
 
     async def _say_goodbye(self, session: Session, attachment: Attachment) -> None:

@@ -26,6 +26,7 @@ from flame_kernel.server.audit import Audit
 from flame_kernel.server.config import ServerConfig
 from flame_kernel.server.control import Control
 from flame_kernel.server.descriptors import make_room
+from flame_kernel.server.direct import DirectLanes
 from flame_kernel.server.doorkeeper import Doorkeeper
 from flame_kernel.server.gate import Gate
 from flame_kernel.server.key_watch import KeyWatch
@@ -127,6 +128,7 @@ async def serve(
     listeners: list[ZmqListener] = []
     key_watch = KeyWatch(authorized, gates, audit, log.warning)
     access = Access(registry, authorized, host)
+    direct = DirectLanes(config.direct)
     doorkeeper = Doorkeeper(admission, authorized, invites, host, time.time)
     control = Control(config.folders.runtime, key_watch.look)
 
@@ -141,7 +143,7 @@ async def serve(
         bound, port = _bind(context, config, keys, audit)
         await registry.adopt()  # before anybody is heard: who comes back must find its session
         for zmq_socket, doorway in bound:
-            gate = Gate(doorkeeper, access, requests, audit, context, host, config.limits, loop.time)
+            gate = Gate(doorkeeper, access, requests, audit, context, host, config.limits, loop.time, direct)
             gate.listener = ZmqListener(zmq_socket, gate, doorway)
             gates.append(gate)
             listeners.append(gate.listener)

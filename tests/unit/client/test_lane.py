@@ -23,7 +23,8 @@ from flame_kernel.security.invite_book import InviteBook
 from flame_kernel.serialize import load
 from flame_kernel.server.access import Access
 from flame_kernel.server.audit import Audit
-from flame_kernel.server.config import Limits
+from flame_kernel.server.config import Direct, Limits
+from flame_kernel.server.direct import DirectLanes
 from flame_kernel.server.doorkeeper import Doorkeeper
 from flame_kernel.server.gate import Gate
 from flame_kernel.server.listing import Lister
@@ -58,7 +59,9 @@ class Place:
         access, audit = Access(registry, authorized, "here"), Audit(lambda record: None, lambda: NOW)
         requests = Requests(access, Lister("gpu1", lambda session: None), audit, registry.find, lambda: None)
         limits = Limits(journal_bytes=1_000_000)
-        self.gate = Gate(doorkeeper, access, requests, audit, self.server_context, "here", limits, clock)
+        self.gate = Gate(
+            doorkeeper, access, requests, audit, self.server_context, "here", limits, clock, DirectLanes(Direct())
+        )
         socket = server_socket(self.server_context)
         socket.bind(self.endpoint.address)
         self.gate.listener = ZmqListener(socket, self.gate)
