@@ -101,7 +101,7 @@ class Ways:
     def failed(self, direct: Endpoint) -> None:
         """Note that the worker could not be reached directly, or not for long: not to be tried again for a while."""
         with self._lock:
-            if direct is self._direct and self._clock() >= self._again:
+            if direct == self._direct and self._clock() >= self._again:
                 self._again = self._clock() + self._again_after_s
                 self._again_after_s = min(2 * self._again_after_s, _AGAIN_TO_S)
 

@@ -275,7 +275,9 @@ class Gate:
         session, grant = self._access.lane(peer.caller, hello)
         require_role(grant.role, LANES[messages.LANE_CALLS], f"calls in session {hello.session!r}")
         if session.state is SessionState.DEAD:
-            raise SessionDied(f"session {session.key.name!r} on {self._host} is dead; restart it to go on")
+            raise SessionDied(
+                f"session {session.key.name!r} on {self._host} died: {session.cause}; restart it to go on"
+            )
         if not session.facts.calls:
             raise CallsUnavailable(
                 f"session {session.key.name!r} runs {session.facts.language or 'another language'}, which has no "
