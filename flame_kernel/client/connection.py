@@ -81,8 +81,9 @@ class Connection:
         self._watches = Watches()
         self._loop = BackgroundLoop("flame-link")
         connector = Connector(self._context, environ, timeout)
+        wanted = Wanted(session, kernel, existing, observe=observe, direct=not observe)
         try:
-            opened = self._loop.run(connector.open(target, self, Wanted(session, kernel, existing, observe=observe)))
+            opened = self._loop.run(connector.open(target, self, wanted))
         except BaseException:
             self.calls.close()
             self._loop.close()
@@ -90,8 +91,7 @@ class Connection:
             raise
         self.endpoint: Endpoint = opened[0]
         self._client: SessionClient = opened[1]
-        self.ways = Ways(self.endpoint, lambda: self._over)
-        self.ways.on_welcome(self.welcome.worker)
+        self.ways = Ways(self.endpoint, lambda: (self.welcome, self._client.direct), lambda: self._over)
         self._pid = os.getpid()
 
     @property
@@ -377,8 +377,6 @@ class Connection:
 
     def on_link(self, up: bool) -> None:
         """The link was lost, or is there again: what runs goes on, and nothing is lost."""
-        if up:
-            self.ways.on_welcome(self.welcome.worker)
 
     def on_ended(self, error: FlameError) -> None:
         """The link is over."""

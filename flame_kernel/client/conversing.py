@@ -13,7 +13,7 @@ import zmq
 
 from flame_kernel.buffers import Buffer
 from flame_kernel.client.ways import Ways
-from flame_kernel.errors import FlameError, FlameTimeout, ProtocolError, SessionRestarted
+from flame_kernel.errors import FlameError, FlameTimeout, KeyRefused, ProtocolError, SessionRestarted
 from flame_kernel.protocol import messages, packets
 from flame_kernel.protocol.conversation import Conversation, Hole, Message
 from flame_kernel.protocol.packets import Kind, Packet
@@ -242,8 +242,12 @@ class WorkerConversation:
             self._connection.gone = True
             return None
         if packet.kind is Kind.REFUSED:
+            refusal = _refusal(packet)
+            if self._is_direct and isinstance(refusal, KeyRefused):
+                self._connection.gone = True  # the server says what that means: the role may be another, no more
+                return None
             self.begin_anew()
-            raise _refusal(packet)
+            raise refusal
         return packet
 
     def _is_gone(self) -> bool:

@@ -56,6 +56,7 @@ class Wanted(msgspec.Struct, frozen=True):
         existing: Whether it has to be there already.
         lane: The lane: the session's, or the server's, which needs no session.
         observe: Whether only to look on.
+        direct: Whether to hear where the session's worker can be called directly.
     """
 
     session: str = ""
@@ -63,6 +64,7 @@ class Wanted(msgspec.Struct, frozen=True):
     existing: bool = False
     lane: str = messages.LANE_SESSION
     observe: bool = False
+    direct: bool = False
 
 
 class SessionClient:
@@ -101,6 +103,7 @@ class SessionClient:
             folder=os.getcwd(),
             existing=wanted.existing,
             observe=wanted.observe,
+            direct=wanted.direct,
         )
         self._link: Link | None = None
         self._opened: asyncio.Future[messages.Welcome] | None = None
@@ -108,6 +111,7 @@ class SessionClient:
         self._replies: ReplyMatcher[asyncio.Future[messages.Done]] = ReplyMatcher()
         self._missed: list[Envelope] = []
         self.welcome: messages.Welcome | None = None
+        self.direct: messages.Direct | None = None
 
     async def open(self, timeout: float) -> messages.Welcome:
         """Connect to the server and attach to the session, which is started if need be.
@@ -302,6 +306,8 @@ class SessionClient:
         elif isinstance(answer, messages.Renamed):
             assert self.welcome is not None
             self.welcome = msgspec.structs.replace(self.welcome, session=answer.name)
+        elif isinstance(answer, messages.Direct):
+            self.direct = answer
         else:
             self._events.on_fate(answer)
 

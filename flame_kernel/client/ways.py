@@ -7,12 +7,14 @@ connections.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from flame_kernel.errors import FlameError
+from flame_kernel.protocol.messages import Direct, Welcome
 from flame_kernel.transport.interface import Endpoint
 
 DIRECT = "direct"
@@ -20,9 +22,15 @@ THROUGH_SERVER = "through the server"
 
 _UNIX = "ipc://"
 
+# A public key in Z85: 40 of its characters.
+_KEY = re.compile(r"[0-9A-Za-z.:+=^!/*?&<>()\[\]{}@%$#-]{40}")
+
 # A way that came to nothing is tried again after so long, in seconds, and twice as long each time.
 _AGAIN_FROM_S = 5.0
 _AGAIN_TO_S = 60.0
+
+
+Told = tuple[Welcome | None, Direct | None]
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,7 @@ class Ways:
 
     Args:
         server: Where the server is, and the keys.
+        told: Tells what the server has said of where the worker is: with its latest welcome, and since.
         over: Tells why nobody shall connect any more, ``None`` while they may.
         clock: The time, in seconds.
     """
@@ -57,10 +66,13 @@ class Ways:
     def __init__(
         self,
         server: Endpoint,
+        told: Callable[[], Told] = lambda: (None, None),
         over: Callable[[], FlameError | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.server = server
+        self._told = told
+        self._heard: Told = (None, None)
         self._over = over
         self._clock = clock
         self._lock = threading.Lock()
@@ -79,22 +91,16 @@ class Ways:
             self._direct = direct
             self._again, self._again_after_s = 0.0, _AGAIN_FROM_S
 
-    def on_welcome(self, worker: str) -> None:
-        """Take note of what the server said in its welcome, after each cut too.
-
-        Args:
-            worker: The unix socket at which the worker waits, ``ipc://path``; empty when it's not for this client.
-        """
-        # A path means something on this machine only: a server elsewhere has no say in what is opened here.
-        if self.server.address.startswith(_UNIX) and worker.startswith(_UNIX):
-            self.offer(Endpoint(worker, self.server.name))
-
     def again(self) -> None:
         """Take note that the session has a new process: what was tried before says nothing about it."""
         self.offer(self._direct)
 
     def to_try(self) -> Endpoint | None:
         """Return the worker's own endpoint if it's worth an attempt now."""
+        told = self._told()
+        if told[0] is not self._heard[0] or told[1] is not self._heard[1]:
+            self._heard = told
+            self.offer(_worker(self.server, *told))
         direct = self._direct
         return direct if direct is not None and self._clock() >= self._again else None
 
@@ -116,3 +122,14 @@ class Ways:
         error = self._over()
         if error is not None:
             raise error
+
+
+def _worker(server: Endpoint, welcome: Welcome | None, direct: Direct | None) -> Endpoint | None:
+    """Return where the worker is, as far as the server may say so: on this machine, or at the server's own host."""
+    if server.address.startswith(_UNIX):
+        at = welcome.worker if welcome is not None else ""
+        return Endpoint(at, server.name) if at.startswith(_UNIX) else None
+    if direct is None or not 0 < direct.port < 65536 or not _KEY.fullmatch(direct.key):
+        return None
+    host = server.address.rpartition(":")[0]
+    return Endpoint(f"{host}:{direct.port}", server.name, direct.key.encode("ascii"), server.public, server.secret)

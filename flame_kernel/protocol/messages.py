@@ -42,6 +42,7 @@ class Hello(msgspec.Struct, frozen=True, omit_defaults=True):
         key: For ``enrol``: the client's own public key, as text.
         existing: Whether the session has to be there already.
         observe: Whether the client only looks on: it attaches to a session that is there, and changes nothing in it.
+        direct: Whether the client would call the session's worker directly, past the server, if it can.
     """
 
     versions: tuple[int, ...]
@@ -55,6 +56,7 @@ class Hello(msgspec.Struct, frozen=True, omit_defaults=True):
     key: str = ""
     existing: bool = False
     observe: bool = False
+    direct: bool = False
 
 
 class Welcome(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -355,7 +357,19 @@ class Resumed(msgspec.Struct, frozen=True, tag="resumed"):
     since: str
 
 
-Answer = Done | Failed | Died | Restarted | Ended | Renamed | Detached | Resumed
+class Direct(msgspec.Struct, frozen=True, tag="direct"):
+    """The session's worker can be called directly, at the host where this client found the server.
+
+    Attributes:
+        port: The TCP port.
+        key: The worker's public key in Z85; another one each time that the session gets a process.
+    """
+
+    port: int
+    key: str
+
+
+Answer = Done | Failed | Died | Restarted | Ended | Renamed | Detached | Resumed | Direct
 
 M = TypeVar("M")
 

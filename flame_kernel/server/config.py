@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import tomllib
 from collections.abc import Mapping
@@ -69,9 +70,39 @@ class Direct:
 
     Attributes:
         enabled: Whether they may at all; on the same machine they then use the sessions' unix sockets.
+        ports: The TCP ports where sessions may wait for them: ``auto`` (any that is free, but only on the loopback
+            interface), ``any``, ``none``, or a range such as ``50000-50100``.
     """
 
     enabled: bool = True
+    ports: str = "auto"
+
+    def ports_at(self, host: str) -> tuple[int, int] | None:
+        """Return the first and the last port to choose from at an address of this machine.
+
+        Args:
+            host: The address.
+
+        Returns:
+            The ports, zeros for any that is free; ``None`` when none is to be opened there.
+
+        Raises:
+            ConfigurationError: What ``ports`` says can't be understood.
+
+        Example:
+            >>> Direct(ports="50000-50100").ports_at("192.168.1.7"), Direct().ports_at("192.168.1.7")
+            ((50000, 50100), None)
+        """
+        if self.ports in ("auto", "any", "none"):
+            opens = self.ports == "any" or (self.ports == "auto" and _is_loopback(host))
+            return (0, 0) if self.enabled and opens and host else None
+        low, dash, high = self.ports.partition("-")
+        if not (low.isdecimal() and (high.isdecimal() or not dash)):
+            raise ConfigurationError(f"direct.ports is auto, any, none or a range such as 50000-50100: {self.ports!r}")
+        first, last = int(low), int(high or low)
+        if not 0 < first <= last < 65536:
+            raise ConfigurationError(f"direct.ports must be between 1 and 65535, the lower one first: {self.ports!r}")
+        return (first, last) if self.enabled and host else None
 
 
 @dataclass(frozen=True)
@@ -173,6 +204,7 @@ def _with_fields(config: ServerConfig, fields: dict[str, Any], path: Path) -> Se
         if type(value) is not type(vars(config.direct)[name]):
             kind = type(vars(config.direct)[name]).__name__
             raise ConfigurationError(f"{path}: direct.{name} must be a {kind}, not {value!r}")
+    Direct(**direct).ports_at("")  # what can't be understood is told now
     return replace(config, **fields, limits=replace(config.limits, **limits), direct=replace(config.direct, **direct))
 
 
@@ -181,6 +213,13 @@ def _table(fields: dict[str, Any], name: str, path: Path) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise ConfigurationError(f"{path}: {name} must be a table, not {table!r}")
     return table
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _truth(text: str) -> bool:

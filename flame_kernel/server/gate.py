@@ -132,6 +132,7 @@ class Gate:
         Returns:
             How many connections of each key ended.
         """
+        self._direct.recheck(roles)
         ended: Counter[str] = Counter()
         for name, peer in list(self._peers.items()):
             caller = peer.caller
@@ -165,7 +166,7 @@ class Gate:
             self._audit.refused(str(error), origin.address, fingerprint(origin.user) if origin.user else "")
             raise
         self._audit.connected(caller, origin.address)
-        peer = Peer(caller, lambda frames: self._send(name, frames), self._clock(), origin.hang_up)
+        peer = Peer(caller, lambda frames: self._send(name, frames), self._clock(), origin.hang_up, origin.local)
         self._peers[name] = peer
         return peer
 
@@ -261,6 +262,8 @@ class Gate:
         attachment.grant = grant
         session.unseen.came_back(attachment)
         attachment.connect(peer.send, received, self._welcome(peer, session, created))
+        if hello.direct:
+            self._direct.enter(peer, session, attachment)
 
     def _admit(self, peer: Peer, hello: messages.Hello, received: int) -> None:
         """Let a client in that asks about sessions without being attached to one."""
@@ -322,6 +325,7 @@ class Gate:
 
     async def _say_goodbye(self, session: Session, attachment: Attachment) -> None:
         session.detach(attachment.name)
+        self._direct.look()
         if session.private and not session.attachments:
             await session.close()
 

@@ -17,10 +17,11 @@ from flame_kernel.errors import AddressInUse, ConfigurationError
 from flame_kernel.security.admission import Admission
 from flame_kernel.security.audit_log import AuditLog
 from flame_kernel.security.authorized import AuthorizedKeys
-from flame_kernel.security.curve import secure_server, zap
+from flame_kernel.security.curve import secure_server
 from flame_kernel.security.folders import private
 from flame_kernel.security.invite_book import InviteBook
 from flame_kernel.security.keys import KeyPair, load_or_create
+from flame_kernel.security.zap import zap
 from flame_kernel.server.access import Access
 from flame_kernel.server.audit import Audit
 from flame_kernel.server.config import ServerConfig
@@ -128,12 +129,13 @@ async def serve(
     listeners: list[ZmqListener] = []
     key_watch = KeyWatch(authorized, gates, audit, log.warning)
     access = Access(registry, authorized, host)
-    direct = DirectLanes(config.direct)
+    direct = DirectLanes(config.direct, context, access, audit)
     doorkeeper = Doorkeeper(admission, authorized, invites, host, time.time)
     control = Control(config.folders.runtime, key_watch.look)
 
     def on_tick() -> None:
         key_watch.look()
+        direct.look()
         audit.tick()
 
     leases = Leases(registry, gates, config.limits, loop.time, on_tick)
@@ -161,6 +163,7 @@ async def serve(
             gate.close()
         for listener in listeners:
             listener.close()
+        direct.close()
         await registry.close()
         ledger.close()
         authenticator.stop()

@@ -12,7 +12,7 @@ from flame_kernel.transport.doorway import Doorway
 from flame_kernel.transport.eventsocket import EventSocket
 from flame_kernel.transport.interface import ListenerEvents, Origin
 from flame_kernel.transport.sockets import MAX_LINK_FRAME_BYTES, no_way, set_common_options
-from flame_kernel.transport.tcp import hang_up, peer_of
+from flame_kernel.transport.tcp import hang_up, local_host_of, peer_of
 
 # A peer's queue on its connection, in messages. Above the delivery window, so that it's never the bottleneck.
 QUEUE_MESSAGES = 2_000
@@ -93,4 +93,4 @@ class ZmqListener:
             self._doorway.through(descriptor)
         end = peer_of(descriptor)
         address = cast(str, frame["Peer-Address"]).removeprefix("::ffff:")
-        return Origin(user, address, lambda: hang_up(descriptor, end))
+        return Origin(user, address, lambda: hang_up(descriptor, end), local_host_of(descriptor))

@@ -62,9 +62,8 @@ class Place:
         access, audit = Access(registry, authorized, "here"), Audit(lambda record: None, lambda: NOW)
         requests = Requests(access, Lister("gpu1", lambda session: None), audit, registry.find, lambda: None)
         limits = Limits(journal_bytes=1_000_000)
-        self.gate = Gate(
-            doorkeeper, access, requests, audit, self.server_context, "here", limits, clock, DirectLanes(Direct())
-        )
+        direct = DirectLanes(Direct(), self.server_context, access, audit)
+        self.gate = Gate(doorkeeper, access, requests, audit, self.server_context, "here", limits, clock, direct)
         listening = server_socket(self.server_context)
         listening.bind(self.endpoint.address)
         self.gate.listener = ZmqListener(listening, self.gate)
@@ -101,7 +100,7 @@ def ways(place: Place, request: pytest.FixtureRequest) -> Ways:
     """What is promised of a lane holds whichever way it goes."""
     ways = Ways(place.endpoint)
     if request.param == DIRECT:
-        ways.on_welcome(place.worker_address)
+        ways.offer(Endpoint(place.worker_address, "here"))
     return ways
 
 
@@ -265,7 +264,7 @@ def test_calls_run_once_each_and_in_order_while_their_lane_goes_from_one_way_to_
 
     assert call() == THROUGH_SERVER
     for _ in range(3):
-        ways.on_welcome(place.worker_address)
+        ways.offer(Endpoint(place.worker_address, "here"))
         eventually(lambda: call() == DIRECT)
         (lane,) = lanes._idle
         connection = lane.talk._connection

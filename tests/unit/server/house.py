@@ -111,9 +111,8 @@ class House:
             lambda: self.gate.recheck(self.authorized.roles()),
         )
         limits = Limits(journal_bytes=1_000_000, clients=3, connections_per_key=4, message_bytes=200_000)
-        self.gate = Gate(
-            doorkeeper, access, requests, self.audit, context, "gpu1", limits, lambda: self.now, DirectLanes(Direct())
-        )
+        direct = DirectLanes(Direct(), context, access, self.audit)
+        self.gate = Gate(doorkeeper, access, requests, self.audit, context, "gpu1", limits, lambda: self.now, direct)
         self.gate.listener = self.network.listen(self.gate)
         self.open = ExitStack()
 
