@@ -118,6 +118,11 @@ class SharedSocket:
             watch.connect(address)
         return watch
 
+    def watch_no_more(self) -> None:
+        """End what :meth:`watch` began, before the socket that it returned is closed."""
+        with self._lock:
+            self._socket.disable_monitor()
+
     def listen(self, address: str, keys: Keys) -> str:
         """Listen at a TCP address too, encrypted; who gets in is for the context's ZAP handler to say.
 

@@ -55,7 +55,8 @@ class Admitted:
 
     def holds(self, authority: Authority) -> bool:
         """Tell whether a connection still may do what it could when it greeted."""
-        return not authority.key or authority.name == _name(self._roles.get(authority.key, ""), authority.key)
+        role = self._roles.get(authority.key)
+        return not authority.key or (role is not None and authority.name == _name(role, authority.key))
 
     def change(self, roles: Mapping[str, str]) -> None:
         """Take a new table; connections of keys that are gone, or have another role now, end.

@@ -9,6 +9,7 @@ and is shut when none does: without a server there's nobody who would hear that 
 from __future__ import annotations
 
 import json
+import socket as sockets
 import struct
 import threading
 import time
@@ -57,6 +58,9 @@ class Wanted(NamedTuple):
     roles: Mapping[str, str]
 
 
+_NOBODY = Wanted((), (0, 0), {})
+
+
 class DirectDoor:
     """Opens and shuts the door, and asks everybody for their key.
 
@@ -101,7 +105,14 @@ class DirectDoor:
         self._zap.setsockopt(zmq.LINGER, 0)
         self._zap.bind("inproc://zeromq.zap.01")
         self._watch = self._socket.watch(CROWD_EVENTS)
-        threading.Thread(target=self._run, name="flame-direct", daemon=True).start()
+        self._end_in, self._end_out = sockets.socketpair()
+        self._thread = threading.Thread(target=self._run, name="flame-direct", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Shut the door and end the thread; a session's ends with its process."""
+        self._end_out.send(b"\0")
+        self._thread.join()
 
     def _run(self) -> None:
         handlers = {
@@ -111,15 +122,27 @@ class DirectDoor:
             self._watch: self._on_connection,
         }
         poller = zmq.Poller()
-        for socket in handlers:
+        for socket in (*handlers, self._end_in):
             poller.register(socket, zmq.POLLIN)
         while True:
             left_ms = None if self._shut_at is None else max(0, int((self._shut_at - time.monotonic()) * 1000) + 1)
             for socket, _ in poller.poll(left_ms):
+                if socket == self._end_in.fileno():
+                    self._end(handlers)
+                    return
                 handlers[socket](socket.recv_multipart())
             if self._shut_at is not None and time.monotonic() >= self._shut_at:
                 self._shut_at = None
-                self._change(Wanted((), (0, 0), {}))
+                self._change(_NOBODY)
+
+    def _end(self, own: Iterable[zmq.Socket[bytes]]) -> None:
+        self._change(_NOBODY)
+        self._socket.watch_no_more()
+        self._control.disable_monitor()
+        for socket in own:
+            socket.close(0)
+        self._end_in.close()
+        self._end_out.close()
 
     def _on_control(self, frames: list[bytes]) -> None:
         self._server = frames[0]
