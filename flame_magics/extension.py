@@ -10,6 +10,7 @@ from flame_magics.base import FlameMagic
 from flame_magics.cells import CellMagics
 from flame_magics.connecting import ConnectingMagics
 from flame_magics.connections import Connections
+from flame_magics.ports import PortMagics
 from flame_magics.sessions import SessionMagics
 from flame_magics.settings import FlameMagics
 
@@ -18,6 +19,7 @@ MAGICS: tuple[type[FlameMagic], ...] = (
     ConnectingMagics,
     SessionMagics,
     CellMagics,
+    PortMagics,
 )
 
 

@@ -283,6 +283,11 @@ class Flame(Calling):
         wanted = Wanted(port, at or (port if elsewhere else 0), bool(at), host, bind, reverse)
         return self._connection.calls.forwards.open(wanted, timeout)
 
+    @property
+    def forwards(self) -> tuple[Forward, ...]:
+        """The ports that are forwarded now."""
+        return self._connection.calls.forwards.all()
+
     def console(self) -> Console:
         """Return a console, whose lines run in the session as cells do: ``flame.console().interact()``."""
         return Console(self._connection)
