@@ -78,7 +78,7 @@ class KeyedDaemon(core.Daemon):
             proxy: Any proxy; it gets the address that this client has connected to, and the lent key if it may have it.
         """
         sock = core.current_context.client.sock
-        host, port = sock.getsockname()[:2]
+        host, port = _bare(sock.getsockname()[0]), sock.getsockname()[1]
         uri = proxy._pyroUri
         found = core.Proxy(f"PYRO:{uri.object}@{f'[{host}]' if ':' in host else host}:{port}")
         found._pyroHmacKey = self._lent if _is_near(sock) else None
@@ -128,7 +128,7 @@ def _is_signed(greeting: bytes, key: bytes) -> bool:
 
 def _is_near(sock: Any) -> bool:
     try:
-        return is_loopback(str(sock.getpeername()[0]).removeprefix("::ffff:"))
+        return is_loopback(_bare(sock.getpeername()[0]))
     except OSError:  # it's gone
         return False
 
@@ -138,3 +138,8 @@ def _address(sock: Any) -> str:
         return str(sock.getpeername()[0])
     except OSError:  # it's gone
         return "somebody"
+
+
+def _bare(host: str) -> str:
+    """Return an address without the prefix that one of IPv4 has on a socket for both."""
+    return host.removeprefix("::ffff:")

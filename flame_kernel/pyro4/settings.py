@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from flame_kernel.errors import ConfigurationError
 
@@ -27,7 +27,7 @@ class Settings:
     server: str
     host: str
     port: int
-    key: str = ""
+    key: str = field(default="", repr=False)
     session: str = SESSION
     verbose: bool = False
 
