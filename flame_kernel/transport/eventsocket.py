@@ -70,13 +70,10 @@ class EventSocket:
         self._scheduled = True  # what is sent meanwhile need not ask whether more is there: this loop finds out
         try:
             for _ in range(_TURN):
-                if self._socket.closed:
+                # Asked first: a refusal to receive costs more than the message.
+                if self._socket.closed or not has_more(self._socket):
                     return
-                try:
-                    frames = self._receive(self._socket, DONT_WAIT)
-                except zmq.Again:
-                    return
-                self._on_frames(frames)
+                self._on_frames(self._receive(self._socket, DONT_WAIT))
         finally:
             self._scheduled = False
         if not self._socket.closed:
