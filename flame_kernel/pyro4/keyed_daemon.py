@@ -95,9 +95,9 @@ class KeyedDaemon(core.Daemon):
             log.info("a greeting of %s could not be read: %s", _address(conn.sock), error)
             return False
         conn.sock.settimeout(None)
-        if self._lent is not None and _is_near(conn.sock) and _is_signed(greeting, self._lent):
+        if self._lent is not None and _is_near(conn.sock) and is_signed(greeting, self._lent):
             self._of_connection.key = self._lent
-        elif not _is_signed(greeting, self._key):
+        elif not is_signed(greeting, self._key):
             log.warning("%s was turned away: it has not the key", _address(conn.sock))
         return bool(super()._handshake(_Heard(conn, greeting), denied_reason))
 
@@ -117,7 +117,7 @@ class KeyedDaemon(core.Daemon):
         super()._sendExceptionResponse(connection, seq, serializer_id, exc_value, tbinfo, *more, **named)
 
 
-def _is_signed(greeting: bytes, key: bytes) -> bool:
+def is_signed(greeting: bytes, key: bytes) -> bool:
     """Tell whether a message is signed with a key; only its head and its signature are looked at."""
     try:
         message.Message.recv(_Heard(None, greeting), hmac_key=key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,6 +13,9 @@ import pytest
 from tests.integration.servers import FlameServer
 
 FOLDER = Path(__file__).resolve().parents[1] / "node"
+
+# Node's own test runner, whose words are the same wherever they go.
+TEST = ("--test", "--test-reporter=tap")
 
 # npm's own words come last in what it prints; more of it helps nobody.
 _LAST_LINES = 15
@@ -23,6 +27,11 @@ def run(command: list[str], timeout: float, **more: str) -> subprocess.Completed
     return subprocess.run(
         command, cwd=FOLDER, env={**environ, **more}, capture_output=True, text=True, timeout=timeout, check=False
     )
+
+
+def require_passed(done: subprocess.CompletedProcess[str]) -> None:
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^# pass [1-9]", done.stdout, re.MULTILINE), "no test was run"
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +51,9 @@ def node() -> str:
 
 
 def test_the_vectors_mean_the_same_to_another_implementation(node: str) -> None:
-    done = run([node, "--test", "vectors.test.js"], timeout=60)
-    assert done.returncode == 0, done.stdout
-    assert "# pass 0" not in done.stdout
+    require_passed(run([node, *TEST, "vectors.test.js"], timeout=60))
 
 
 def test_a_client_in_node_works_with_a_real_server(node: str, client: FlameServer) -> None:
     environ = {"FLAME_INVITE": client.fresh_invite(0, "-H", "127.0.0.1"), "FLAME_USED_INVITE": client.invite}
-    done = run([node, "--test", "client.test.js"], timeout=100, **environ)
-    assert done.returncode == 0, done.stdout
-    assert "# pass 0" not in done.stdout
+    require_passed(run([node, *TEST, "client.test.js"], timeout=100, **environ))

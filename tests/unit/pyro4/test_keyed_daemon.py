@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from Pyro4 import core
 from Pyro4.configuration import config
+from Pyro4.message import MSG_CONNECT, Message
 
-from flame_kernel.pyro4.keyed_daemon import KeyedDaemon
+from flame_kernel.pyro4.keyed_daemon import KeyedDaemon, is_signed
 from flame_kernel.pyro4.settings import Settings, warnings
 
 KEY = "the real key"
@@ -70,3 +74,18 @@ def test_listening_beyond_this_machine_is_warned_of(host: str) -> None:
 
 def test_settings_show_no_key() -> None:
     assert KEY not in repr(Settings("/run/x.sock", "127.0.0.1", 9998, KEY))
+
+
+@given(st.binary(max_size=200), st.integers(-100, 100), st.integers(0, 100))
+def test_a_greeting_of_any_bytes_is_not_signed(rest: bytes, data_size: int, annotations_size: int) -> None:
+    numbers = (48, MSG_CONNECT, 0, 0, data_size, 4, annotations_size, 0)
+    head = struct.pack("!4sHHHHiHHHH", b"PYRO", *numbers, (sum(numbers) + Message.checksum_magic) & 0xFFFF)
+    assert not is_signed(head + rest, KEY.encode())
+    assert not is_signed(rest, KEY.encode())
+
+
+def test_a_greeting_is_signed_with_its_key_alone() -> None:
+    greeting = Message(MSG_CONNECT, b"data", 4, 0, 0, hmac_key=KEY.encode()).to_bytes()
+    assert is_signed(greeting, KEY.encode())
+    assert not is_signed(greeting, b"another key")
+    assert not is_signed(greeting[:-1] + b"!", KEY.encode())
