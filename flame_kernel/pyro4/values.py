@@ -75,6 +75,8 @@ def outgoing_error(error: BaseException) -> Exception:
     elif isinstance(error, Exception) and _has_a_name(type(error)):
         told = error
         vars(told).pop("_render_traceback_", None)  # for IPython, at our own clients
+        if isinstance(told, SyntaxError) and len(told.args) == 2:
+            told.args = (told.args[0], told.args[1][:4])  # Pythons before 3.10 know of no more
     else:
         told = errors.PyroError(f"{type(error).__name__}: {error}")
     text = cause.text if isinstance(cause, RemoteTraceback) else f"{type(told).__name__}: {told}"
