@@ -36,7 +36,8 @@ import sys
 from flame_kernel.cluster import FlameCluster
 cluster = FlameCluster.from_name(sys.argv[1])
 with cluster.get_client() as client:
-    print(client.get_dataset("squares").result(), len(cluster.workers), sorted(cluster.worker_spec) == sorted(cluster.workers))
+    same = sorted(cluster.worker_spec) == sorted(cluster.workers)
+    print(client.get_dataset("squares").result(), len(cluster.workers), same)
 """
 
 # Begins a cluster, and is killed.
@@ -127,7 +128,6 @@ def workers_by_host(cluster: FlameCluster) -> list[int]:
 
 
 def test_map_runs_on_both_hosts(client: Client, servers: list[FlameServer]) -> None:
-    client.register_plugin  # noqa: B018  # it is a full client
     found = client.gather(client.map(square_at_home, range(20)))
     assert [square for square, _ in found] == [n * n for n in range(20)]
     assert {where for _, where in found} == {str(server.home) for server in servers}
@@ -145,14 +145,14 @@ def test_an_array_and_a_data_frame_are_computed(client: Client) -> None:
 def test_nobody_gets_in_without_the_certificate_of_this_cluster(cluster: FlameCluster) -> None:
     address = cluster.scheduler_address
     assert address.startswith("tls://")
-    with pytest.raises(OSError, match="Timed out|connect"):
+    with pytest.raises(OSError, match=r"reset|closed|Timed out|certificate"):
         Client(address.replace("tls", "tcp"), timeout=1)
-    with pytest.raises(OSError, match="Timed out|connect"):
+    with pytest.raises(OSError, match=r"reset|closed|Timed out|certificate"):
         Client(address, security=Security.temporary(), timeout=1)
 
 
 def test_the_key_is_in_no_command_no_environment_and_no_file(cluster: FlameCluster, servers: list[FlameServer]) -> None:
-    secret = cluster.security.tls_worker_key.splitlines()[1]
+    secret = cluster.security.tls_worker_key.splitlines()[10]
     for server in servers:
         processes = processes_of(server.home)
         assert len(processes) >= 3  # server, session, worker
@@ -216,7 +216,7 @@ def test_a_name_is_given_once(cluster: FlameCluster, client: Client, targets: li
 def test_what_a_host_lacks_is_told_in_a_line(targets: list[str]) -> None:
     with pytest.raises(SessionError, match=r"has no dask in the environment of kernel 'bare'; pip install") as caught:
         FlameCluster(targets[0], kernel="bare")
-    assert targets[0] in str(caught.value)
+    assert str(caught.value).startswith("127.0.0.1 has")
     assert "\n" not in str(caught.value)
     with Host(targets[0]) as host:
         until(lambda: not [session for session in host.sessions() if session.kernel == "bare"])
@@ -233,7 +233,7 @@ def test_a_cluster_whose_client_was_killed_ends_with_its_lease(servers: list[Fla
     done = run_script(KILLED, servers[0].client_environ(), servers[0].address, timeout=2 * START_S)
     pid, *warned = done.stdout.splitlines()
     assert len(warned) == 1, done.stderr
-    assert f"{servers[0].address} has other versions than this process: cloudpickle 0.1 there, " in warned[0]
+    assert "127.0.0.1 has other versions than this process: cloudpickle 0.1 there, " in warned[0]
     with Host(servers[0].address) as host:
         assert sum("left" in session.name for session in host.sessions()) == 2
         until(lambda: not any("left" in session.name for session in host.sessions()), START_S)
