@@ -183,8 +183,8 @@ class FlameCluster(SpecCluster):
 
     @property
     def dashboard_link(self) -> str:
-        """Where the dashboard is found from here."""
-        port = self.scheduler.dashboard if self.scheduler is not None else 0
+        """Where the dashboard is found from here, through the connection to the scheduler's host."""
+        port = self.scheduler.dashboard_port if self.scheduler is not None else 0
         return str(format_dashboard_link("127.0.0.1", port)) if port else ""
 
     def detach(self) -> None:
@@ -295,28 +295,39 @@ class FlameCluster(SpecCluster):
 
     def _miss(self, name: str) -> None:
         """Look after a worker that its nanny did not bring back in time."""
-        present = {worker["name"] for worker in self.scheduler_info["workers"].values()}
-        if self.status is Status.running and name in self.worker_spec and name not in present:
+        if self.status is Status.running and name in self.worker_spec and not self._is_present(name):
             self._keep(self._mend(self.worker_spec[name]["options"]["member"]))
+
+    def _is_present(self, name: str) -> bool:
+        return any(worker["name"] == name for worker in self.scheduler_info["workers"].values())
 
     async def _mend(self, member: Member) -> None:
         async with member.mending:
             if member.lost or self.status is not Status.running:
                 return
-            names = self._placed()[member.label]
+            names = [name for name in self._placed()[member.label] if not self._is_present(name)]
             try:
                 again = await member.revive(_patience())
-                running = {} if again else await member.call("workers")
+                alive: dict[str, bool] = dict.fromkeys(names, False) if again else await member.call("workers")
+                for name in names:
+                    await self._restore(member, name, alive.get(name))
             except FlameError as error:
                 self._lose(member, error)
                 return
-            gone = [name for name in names if name in self.workers and name not in running]
-            for name in gone:
-                del self.workers[name]
             if again:
-                self._log(f"the session of {member.label} ended, and was started again with {len(gone)} workers")
-            if gone:
-                await self._correct_state()
+                self._log(f"the session on {member.label} had died; it's started again, with {len(names)} workers")
+        await self._correct_state()
+
+    async def _restore(self, member: Member, name: str, alive: bool | None) -> None:
+        """See to it that a worker comes back, unless somebody ended it on purpose."""
+        if alive:
+            asyncio.get_running_loop().call_later(_patience(), self._miss, name)  # its nanny is at it
+            return
+        self.workers.pop(name, None)
+        if alive is None:
+            self.worker_spec.pop(name, None)
+        else:
+            await member.call("close_worker", name)
 
     def _lose(self, member: Member, error: FlameError) -> None:
         """Give a host up; the others get its workers."""

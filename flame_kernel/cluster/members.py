@@ -152,6 +152,16 @@ class Member:
         unreachable = aio.module("flame_kernel.cluster.node").unreachable(address, timeout)
         return str(await asyncio.wait_for(unreachable, timeout + _SOON_S))
 
+    async def forward(self, host: str, port: int) -> int:
+        """Return a port of this machine through which one of the host's is reached, as long as the connection lasts.
+
+        Args:
+            host: Where the service is, as the host sees it.
+            port: The service's port.
+        """
+        forward = await on_thread(lambda: self.flame.forward(port, host=host, timeout=self.terms.timeout))
+        return forward.local_port
+
     async def revive(self, patience: float) -> bool:
         """Find out whether the node is there, and start it again where only its process has ended.
 

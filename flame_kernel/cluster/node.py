@@ -7,6 +7,7 @@ worker as a process of its own and starts it again when it dies, also while no c
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import socket
 import sys
@@ -84,6 +85,7 @@ class Node:
             dask.config.update(dask.config.config, config)
             scheduler = distributed.Scheduler(security=Security(**security), **options)
             self.scheduler = await scheduler
+            _admit_observers(self.scheduler)
         return {"address": self.scheduler.address, "dashboard": self.scheduler.service_ports.get("dashboard", 0)}
 
     def start_worker(
@@ -145,10 +147,12 @@ class Node:
         """Tell whether the scheduler runs here."""
         return self.scheduler is not None and self.scheduler.status == Status.running
 
-    def workers(self) -> dict[str, str]:
-        """Return the workers whose nannies run here: names to addresses."""
-        running = {name: nanny for name, nanny in list(self.nannies.items()) if nanny.status == Status.running}
-        return {name: str(nanny.worker_address) for name, nanny in running.items()}
+    def workers(self) -> dict[str, bool]:
+        """Return whose nannies run here, by name, and whether the worker's process is there.
+
+        One that is missing was told to end, by a client or the scheduler; else its nanny would bring it back.
+        """
+        return {name: nanny.is_alive() for name, nanny in list(self.nannies.items()) if nanny.status == Status.running}
 
     def _run(self, work: Coroutine[Any, Any, Any], timeout: float) -> Any:
         async def within() -> Any:
@@ -156,6 +160,21 @@ class Node:
 
         # In a context of its own: what Dask says later is no output of the call that started it.
         return Context().run(asyncio.run_coroutine_threadsafe, within(), self._loop).result()
+
+
+def _admit_observers(scheduler: Any) -> None:
+    """Let any number of clusters' objects watch a scheduler: of Dask's own the last one takes the others' place."""
+    subscribe = scheduler.subscribe_worker_status
+    numbers = itertools.count(1)
+
+    def subscribe_worker_status(comm: Any) -> Any:
+        answer = subscribe(comm)
+        observer = scheduler.plugins.pop("worker-status")
+        observer.name = f"worker-status-{next(numbers)}"
+        scheduler.plugins[observer.name] = observer
+        return answer
+
+    scheduler.handlers["subscribe_worker_status"] = subscribe_worker_status
 
 
 def versions() -> dict[str, str]:

@@ -31,13 +31,14 @@ class SchedulerProcess(ProcessInterface):
 
     Attributes:
         address: Where workers find it.
-        dashboard: The port of its dashboard on its host; 0 when it has none.
+        external_address: Where clients find it, through the connection to its host.
+        dashboard_port: Where its dashboard is found on this machine; 0 when it has none.
     """
 
     def __init__(self, member: Member, security: Mapping[str, Any], options: Mapping[str, Any]) -> None:
         super().__init__()
         self.member = member
-        self.dashboard = 0
+        self.dashboard_port = 0
         self._security = security
         self._options = options
 
@@ -59,7 +60,12 @@ class SchedulerProcess(ProcessInterface):
         except Exception as error:  # whatever Dask raises over there
             self.status = Status.failed
             raise SessionError(f"the scheduler did not start on {member.label}: {error}") from error
-        self.address, self.dashboard = found["address"], found["dashboard"]
+        self.address = found["address"]
+        protocol, _, place = found["address"].partition("://")
+        host, _, port = place.rpartition(":")
+        self.external_address = f"{protocol}://127.0.0.1:{await member.forward(host.strip('[]'), int(port))}"
+        if found["dashboard"]:
+            self.dashboard_port = await member.forward("127.0.0.1", found["dashboard"])
         await super().start()
 
     async def close(self) -> None:
