@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import itertools
 import os
 import secrets
 import warnings
@@ -199,8 +200,8 @@ class FlameCluster(SpecCluster):
         if not usable:
             raise SessionError(f"cluster {self.name!r} has no host left: {'; '.join(self.hosts.values())}")
         member = min(usable, key=lambda member: len(there[member.label]))
-        number = next(n for n in range(len(self.worker_spec) + 1) if f"{member.label}-{n}" not in self.worker_spec)
-        return self._spec(member, f"{member.label}-{number}")
+        # A name is never used again: what is heard late of the last worker of that name would count for the next.
+        return self._spec(member, f"{member.label}-{next(member.numbers)}")
 
     def _spec(self, member: Member, name: str) -> dict[str, Any]:
         given = {
@@ -274,7 +275,9 @@ class FlameCluster(SpecCluster):
                 warnings.warn(line, VersionMismatchWarning, stacklevel=2)
         for member in self._members:
             if self._existing and not member.lost:
-                for name in await member.call("workers"):
+                there = list(await member.call("workers"))
+                member.numbers = itertools.count(1 + max((int(name.rpartition("-")[2]) for name in there), default=-1))
+                for name in there:
                     self.worker_spec.update(self._spec(member, name))
         if not self._existing:
             for _ in range(self._notes["workers_per_host"] * len(self._members)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 import threading
 from collections.abc import Callable, Mapping
@@ -56,6 +57,8 @@ class Member:
     Attributes:
         facts: What the host says of itself.
         lost: Why it can't be used any more; empty while it can.
+        mending: Held by who looks after its workers.
+        numbers: For the names of its workers.
     """
 
     def __init__(self, target: str, label: str, session: str, kernel: str | None, terms: Terms) -> None:
@@ -67,6 +70,7 @@ class Member:
         self.facts: dict[str, Any] = {}
         self.lost = ""
         self.mending = asyncio.Lock()
+        self.numbers = itertools.count()
         self._begun = False
         self._flame: Flame | None = None
         self._node: Any = None

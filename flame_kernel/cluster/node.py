@@ -27,6 +27,9 @@ from distributed.system import MEMORY_LIMIT
 # What has to be the same on all nodes for what they send each other to load.
 PACKAGES = ("dask", "distributed", "cloudpickle")
 
+# A nanny that is about to have a worker.
+_COMING = (Status.created, Status.init, Status.starting)
+
 # How long a nanny and its worker may take to end by themselves, in seconds.
 _CLOSING_S = 5.0
 
@@ -152,7 +155,11 @@ class Node:
 
         One that is missing was told to end, by a client or the scheduler; else its nanny would bring it back.
         """
-        return {name: nanny.is_alive() for name, nanny in list(self.nannies.items()) if nanny.status == Status.running}
+        return {
+            name: nanny.is_alive() or nanny.status in _COMING
+            for name, nanny in list(self.nannies.items())
+            if nanny.status == Status.running or nanny.status in _COMING
+        }
 
     def _run(self, work: Coroutine[Any, Any, Any], timeout: float) -> Any:
         async def within() -> Any:

@@ -259,6 +259,8 @@ def test_a_cluster_whose_client_was_killed_ends_with_its_lease(servers: list[Fla
         assert sum("left" in session.name for session in host.sessions()) == 2
         until(lambda: not any("left" in session.name for session in host.sessions()), START_S)
     until(lambda: not psutil.pid_exists(int(pid)))
+    with pytest.raises(SessionError, match="cluster 'left' has ended: it was closed, or its lease has run out"):
+        FlameCluster.from_name("left")
 
 
 def test_a_host_whose_session_dies_gets_a_new_one(
