@@ -56,6 +56,23 @@ os.kill(os.getpid(), 9)
 """
 
 
+# A notebook's cells, as IPython runs them.
+NOTEBOOK = """
+import sys
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell()
+def run(code):
+    shell.run_cell(code).raise_error()
+run("%load_ext flame_magics")
+run(f"client = %flame_cluster {sys.argv[1]} {sys.argv[2]} -n notebook")
+run("import dask; print('sum', dask.delayed(sum)([1, 2, 3]).compute(), len(client.scheduler_info()['workers']))")
+run("again = %flame_cluster -n notebook")
+run("print('again', again.submit(lambda: 7).result())")
+run("%flame_cluster --close")
+shell.run_cell("%flame_cluster --close")
+"""
+
+
 def kernelspec(folder: Path, name: str, path: Path) -> None:
     """Make a kernelspec whose kernels import from a folder first."""
     spec = {
@@ -248,6 +265,17 @@ def test_names_that_lead_nowhere_are_told_in_a_line(targets: list[str]) -> None:
         FlameCluster.from_name("nope")
     with pytest.raises(SessionError, match="cluster 'nope' has ended"):
         FlameCluster.from_name("nope", scheduler=targets[0])
+
+
+def test_a_magic_begins_a_cluster_comes_back_to_it_and_ends_it(servers: list[FlameServer], targets: list[str]) -> None:
+    done = run_script(NOTEBOOK, servers[0].client_environ(), *targets, timeout=2 * START_S)
+    assert "sum 6 2\n" in done.stdout, done.stderr
+    assert "again 7\n" in done.stdout
+    assert "[flame] cluster notebook has ended" in done.stdout
+    assert "ConfigurationError: this notebook has no cluster" in done.stdout
+    for target in targets:
+        with Host(target) as host:
+            assert not [session for session in host.sessions() if "notebook" in session.name]
 
 
 def test_a_cluster_whose_client_was_killed_ends_with_its_lease(servers: list[FlameServer]) -> None:
