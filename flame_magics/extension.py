@@ -11,6 +11,7 @@ from flame_magics.cells import CellMagics
 from flame_magics.clusters import ClusterMagics
 from flame_magics.connecting import ConnectingMagics
 from flame_magics.connections import Connections
+from flame_magics.ports import PortMagics
 from flame_magics.sessions import SessionMagics
 from flame_magics.settings import FlameMagics
 
@@ -20,6 +21,7 @@ MAGICS: tuple[type[FlameMagic], ...] = (
     SessionMagics,
     CellMagics,
     ClusterMagics,
+    PortMagics,
 )
 
 

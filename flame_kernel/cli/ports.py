@@ -15,7 +15,7 @@ _PORT = re.compile(r"(\d{1,5})(?::(\d{1,5}))?")
 @click.option("--to", metavar="ADDRESS", default="localhost", help="Where the services are, seen from their side.")
 @click.option("--bind", metavar="ADDRESS", default="127.0.0.1", help="Where to listen; only this machine unless told.")
 @click.option("-s", "--session", help="The session's name; a private one, which ends with this command, unless told.")
-@click.option("-k", "--kernel", help="The kernelspec of a session that has to be started.")
+@click.option("-k", "--kernel", help="What a session that has to be started runs.")
 @click.argument("where", nargs=-1, required=True, metavar="[HOST] PORT[:AT]...")
 def forward(reverse: bool, to: str, bind: str, session: str | None, kernel: str | None, where: tuple[str, ...]) -> None:
     """Let ports of HOST be reached on this machine, until Ctrl-C: a dashboard, TensorBoard, a web app.
@@ -29,7 +29,7 @@ def forward(reverse: bool, to: str, bind: str, session: str | None, kernel: str 
     pairs = [_pair(text) for text in ports]
     if not pairs:
         raise click.UsageError("say which port, such as: flame forward gpu1 8787")
-    with connect(host, session=session, kernel=kernel) as flame, ExitStack() as stack:
+    with connect(host, session=session, kernel=kernel, report=False) as flame, ExitStack() as stack:
         forwards = [
             stack.enter_context(flame.forward(port, at, host=to, bind=bind, reverse=reverse)) for port, at in pairs
         ]

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Sequence
 from types import ModuleType, TracebackType
 
+from flame_kernel import versions
 from flame_kernel.buffers import Buffer
 from flame_kernel.client import display as displays
 from flame_kernel.client import files, module_source
@@ -283,6 +284,11 @@ class Flame(Calling):
         wanted = Wanted(port, at or (port if elsewhere else 0), bool(at), host, bind, reverse)
         return self._connection.calls.forwards.open(wanted, timeout)
 
+    @property
+    def forwards(self) -> tuple[Forward, ...]:
+        """The ports that are forwarded now."""
+        return self._connection.calls.forwards.all()
+
     def console(self) -> Console:
         """Return a console, whose lines run in the session as cells do: ``flame.console().interact()``."""
         return Console(self._connection)
@@ -300,12 +306,24 @@ class Flame(Calling):
         self._connection.sharing.end(name)
 
     def kernels(self, *, timeout: float | None = None) -> tuple[KernelInfo, ...]:
-        """List the kernelspecs of the host.
+        """List what a session can run on the host: kernelspecs, and environments of conda, venv and pyenv.
 
         Args:
             timeout: How long to wait, in seconds; ``None`` for as long as it takes.
         """
         return self._connection.kernels(timeout)
+
+    def differences(self) -> dict[str, tuple[str, str]]:
+        """Return what has another version there than here, of Python and the packages whose values often cross.
+
+        Returns:
+            The versions here and there, by name; as they were when the session's process was started.
+
+        Example:
+            >>> flame.differences()
+            {'numpy': ('2.1.0', '1.26.4')}
+        """
+        return versions.differing(versions.installed(), self._connection.welcome.versions)
 
     @property
     def unseen(self) -> int:

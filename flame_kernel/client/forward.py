@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -117,6 +118,13 @@ class Forward:
         if self.wanted.reverse:
             return f"{self.wanted.bind}:{self.port} on {self.where} -> {self.wanted.service} here"
         return f"{self.url} -> {self.wanted.service} on {self.where}"
+
+    def _repr_html_(self) -> str | None:
+        """Show it with a link, where it can be followed."""
+        if self.wanted.reverse or self.closed:
+            return None
+        rest = html.escape(str(self).removeprefix(self.url))
+        return f'<a href="{html.escape(self.url)}" target="_blank">{html.escape(self.url)}</a>{rest}'
 
     def __repr__(self) -> str:
         return f"<Forward {self}{', closed' if self.closed else ''}>"

@@ -64,6 +64,11 @@ class Forwards:
         lane = self._require_lane()
         return lane.listen_there(wanted, timeout) if wanted.reverse else lane.listen_here(wanted, timeout)
 
+    def all(self) -> tuple[Forward, ...]:
+        """Return those that are open."""
+        with self._lock:
+            return () if self._lane is None else self._lane.all()
+
     def finish(self, error: FlameError) -> None:
         """End all of them, without waiting."""
         with self._lock:
@@ -104,12 +109,17 @@ class PortLane:
         self._show = show
         self._loop = BackgroundLoop("flame-ports")
         self._numbers = itertools.count(1)
+        self._open: dict[Forward, None] = {}  # in order
         # What follows belongs to the loop's thread.
         self._servers: dict[Forward, asyncio.Server] = {}
         self._listeners: dict[Forward, Listener] = {}
         self._tunnels: dict[Tunnel, Forward] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._told: set[Forward] = set()  # whose user has been told that it doesn't work
+
+    def all(self) -> tuple[Forward, ...]:
+        """Return the forwarded ports that are open, the oldest first."""
+        return tuple(forward for forward in list(self._open) if not forward.closed)
 
     def listen_here(self, wanted: Wanted, timeout: float | None) -> Forward:
         """Let a service over there be reached here."""
@@ -118,6 +128,7 @@ class PortLane:
             self._loop.run(self._listen(forward), timeout)
         except FutureTimeout:
             raise FlameTimeout(f"listening at {wanted.bind}:{wanted.at} took longer than {timeout:g} s") from None
+        self._open[forward] = None
         return forward
 
     def listen_there(self, wanted: Wanted, timeout: float | None) -> Forward:
@@ -131,6 +142,7 @@ class PortLane:
         except BaseException:
             self.end(forward)
             raise
+        self._open[forward] = None
         return forward
 
     def close_one(self, forward: Forward) -> None:
@@ -246,6 +258,7 @@ class PortLane:
             self._show(f"[flame] a connection to the forwarded port {forward.port} was closed ({forward}): {what}\n")
 
     def _end(self, forward: Forward) -> None:
+        self._open.pop(forward, None)
         server = self._servers.pop(forward, None)
         if server is not None:
             server.close()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from flame_kernel.errors import KernelStartFailed
 from flame_kernel.server import bootstrap
@@ -25,10 +26,12 @@ class KernelFacts:
     Attributes:
         language: Its language, such as ``python``.
         calls: Whether the worker is loaded, so that it answers calls.
+        versions: Those of Python and of packages whose values cross.
     """
 
     language: str
     calls: bool
+    versions: dict[str, str] = field(default_factory=dict)
 
 
 async def run(
@@ -54,14 +57,15 @@ async def run(
     if language != "python":
         return KernelFacts(language, calls=False)
     try:
-        await _silently(questions, bootstrap.load(worker_address, record, leavings, transfers))
+        load = bootstrap.load(worker_address, record, leavings, transfers)
+        versions = bootstrap.told(await _silently(questions, load, bootstrap.VERSIONS)) or {}
         calls = not elsewhere or await asyncio.to_thread(_listens, worker_address)
     except KernelStartFailed as error:
         if not elsewhere:
             raise
         log.info("a kernel that a provisioner has placed answers no calls: %s", error)
-        calls = False
-    return KernelFacts(language, calls=calls)
+        return KernelFacts(language, calls=False)
+    return KernelFacts(language, calls=calls, versions=versions)
 
 
 def _listens(worker_address: str) -> bool:
@@ -106,7 +110,10 @@ async def _greet(questions: Questions) -> str:
         return str(reply.content().get("language_info", {}).get("name", ""))
 
 
-async def _silently(questions: Questions, code: str) -> None:
-    reply = (await questions.ask("execute_request", silent(code))).content()
+async def _silently(questions: Questions, code: str, expression: str = "None") -> dict[str, Any]:
+    """Run code, and return what the kernel says of an expression's value afterwards."""
+    reply = (await questions.ask("execute_request", silent(code, {"value": expression}))).content()
     if reply.get("status") != "ok":
         raise KernelStartFailed(f"the Flame worker could not be loaded: {reply.get('ename')}: {reply.get('evalue')}")
+    value: dict[str, Any] = reply.get("user_expressions", {}).get("value", {})
+    return value
