@@ -88,7 +88,7 @@ class Connections:
             ConnectError: As for ``get``.
         """
         if wanted == ALL and ALL not in self._by_name:
-            return [self.find(name) for name in self._by_name or {self.default: None}]
+            return [self.find(name) for name in list(self._by_name) or [self.default]]
         listed = [name.strip() for name in (wanted or "").split(",") if name.strip()]
         return [self.find(name) for name in dict.fromkeys(listed)] if listed else [self.find()]
 

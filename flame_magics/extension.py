@@ -8,6 +8,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from flame_magics.base import FlameMagic
 from flame_magics.cells import CellMagics
+from flame_magics.clusters import ClusterMagics
 from flame_magics.connecting import ConnectingMagics
 from flame_magics.connections import Connections
 from flame_magics.ports import PortMagics
@@ -19,6 +20,7 @@ MAGICS: tuple[type[FlameMagic], ...] = (
     ConnectingMagics,
     SessionMagics,
     CellMagics,
+    ClusterMagics,
     PortMagics,
 )
 
