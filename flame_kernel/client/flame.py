@@ -5,16 +5,19 @@ from __future__ import annotations
 import atexit
 from collections.abc import Sequence
 from types import ModuleType, TracebackType
+from typing import Any
 
 from flame_kernel.buffers import Buffer
+from flame_kernel.client import completing, debugging, files, module_source
 from flame_kernel.client import display as displays
-from flame_kernel.client import files, module_source
 from flame_kernel.client.calling import Calling
 from flame_kernel.client.cells import CellResult
+from flame_kernel.client.completing import Completions
 from flame_kernel.client.connection import Connection
 from flame_kernel.client.console import Console
 from flame_kernel.client.copying import CopyResult
 from flame_kernel.client.listing import Sessions
+from flame_kernel.client.local_modules import LocalModules
 from flame_kernel.client.missed import Missed
 from flame_kernel.client.remote_session import RemoteSession
 from flame_kernel.protocol.messages import KernelInfo
@@ -37,6 +40,7 @@ class Flame(Calling):
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
         self.session = RemoteSession(connection)
+        self._modules = LocalModules(connection)
         atexit.register(self.close)
 
     def run(
@@ -211,16 +215,28 @@ class Flame(Calling):
         """
         return files.fetch(self._connection, name, timeout)
 
-    def sendmodule(self, module: str | ModuleType, source: str | None = None, *, timeout: float | None = None) -> None:
+    def sendmodule(
+        self,
+        module: files.Path | ModuleType,
+        source: str | None = None,
+        *,
+        follow: bool = False,
+        timeout: float | None = None,
+    ) -> str:
         """Send a module, so that code over there can import it.
 
         One of that name is replaced, and nothing of the old one is left; if the new one fails, it's as it was before.
 
         Args:
-            module: A name for ``source``, which may be dotted; or a module or package of this machine, or its name. Of
-                a package all modules are sent, as source: no data files, and nothing that is compiled.
+            module: A name for ``source``, which may be dotted; or a module or package of this machine, or its name, or
+                the path of its file or folder. Of a package all modules are sent, as source: no data files, and nothing
+                that is compiled.
             source: Python source.
+            follow: Whether :meth:`resend` looks after it from now on.
             timeout: How long to wait, in seconds; ``None`` for as long as it takes.
+
+        Returns:
+            The module's name.
 
         Raises:
             TransferError: It can't be sent as source, or stands for what can't be replaced.
@@ -229,10 +245,25 @@ class Flame(Calling):
 
         Example:
             >>> flame.sendmodule("tools.text", "def shout(text): return text.upper()")
+            'tools.text'
             >>> flame.module("tools.text").shout("hello")
             'HELLO'
         """
-        module_source.send(self._connection, module, source, timeout)
+        return self._modules.send(module, source, follow, timeout)
+
+    def resend(self, *, timeout: float | None = None) -> list[str]:
+        """Send the modules again that were sent with ``follow`` and have changed on disk since.
+
+        Args:
+            timeout: How long to wait for each, in seconds; ``None`` for as long as it takes.
+
+        Returns:
+            Their names.
+
+        Raises:
+            Exception: As for :meth:`sendmodule`; over there it's as it was before.
+        """
+        return self._modules.resend(timeout)
 
     def getmodule(self, name: str, *, timeout: float | None = None) -> str:
         """Return the source of a module over there, by its dotted name.
@@ -246,6 +277,69 @@ class Flame(Calling):
     def console(self) -> Console:
         """Return a console, whose lines run in the session as cells do: ``flame.console().interact()``."""
         return Console(self._connection)
+
+    def debug(self) -> None:
+        """Look at what the last exception left behind, with Python's debugger over there; as ``%debug`` does.
+
+        It asks here, as ``input()`` does: ``up``, ``down``, ``p`` and an expression, ``q`` to end. What is meant is the
+        latest cell, or call of anybody's, that failed.
+
+        Raises:
+            CallsUnavailable: The session's language is not Python.
+        """
+        debugging.debug(self._connection, displays.here())
+
+    def complete(self, code: str, cursor: int | None = None, *, timeout: float | None = None) -> Completions:
+        """Ask the session what may stand at the cursor.
+
+        Args:
+            code: The code so far.
+            cursor: Where in it, in characters; ``None`` for its end.
+            timeout: How long to wait, in seconds; ``None`` for as long as it takes. A session answers between cells.
+
+        Returns:
+            Completions with ``text`` and ``type``; their ``start`` and ``end`` say what they replace.
+
+        Raises:
+            FlameTimeout: A cell runs.
+
+        Example:
+            >>> [one.text for one in flame.complete("import mat")][:1]
+            ['math']
+        """
+        return completing.complete(self._connection, code, cursor, timeout)
+
+    def inspect(
+        self, code: str, cursor: int | None = None, *, detail: int = 0, timeout: float | None = None
+    ) -> dict[str, Any] | None:
+        """Ask the session what the name at the cursor means.
+
+        Args:
+            code: The code.
+            cursor: Where in it, in characters; ``None`` for its end.
+            detail: 1 for the source as well.
+            timeout: How long to wait, in seconds; ``None`` for as long as it takes. A session answers between cells.
+
+        Returns:
+            MIME types to data, or ``None`` when it's nothing.
+
+        Raises:
+            FlameTimeout: A cell runs.
+        """
+        return completing.inspect(self._connection, code, cursor, detail, timeout)
+
+    def paths(self, path: str = "", *, timeout: float | None = None) -> list[str]:
+        """Ask the session's host how a path may go on: names in its folder that begin so, folders with a ``/``.
+
+        Args:
+            path: What there is of it; relative to the session's working folder, or with ``~``.
+            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
+
+        Example:
+            >>> flame.paths("/etc/host")
+            ['/etc/host.conf', '/etc/hostname', '/etc/hosts']
+        """
+        return completing.paths(self.evaluate, path, timeout)
 
     def end_session(self, name: str) -> None:
         """End another session and its process, for everyone who is attached.

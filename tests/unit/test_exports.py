@@ -14,7 +14,19 @@ HEAVY = ("IPython", "ipykernel", "tornado", "zmq", "msgspec", "jupyter_client", 
 
 
 def test_the_public_names_are_these() -> None:
-    assert flame_kernel.__all__ == ["CellResult", "Flame", "Host", "Missed", "__version__", "connect", "errors"]
+    assert flame_kernel.__all__ == [
+        "CellResult",
+        "Completion",
+        "Completions",
+        "Flame",
+        "Handle",
+        "Host",
+        "Missed",
+        "__version__",
+        "connect",
+        "errors",
+        "known_hosts",
+    ]
     assert dir(flame_kernel) == flame_kernel.__all__
 
 

@@ -1,0 +1,17 @@
+"""A debugger over there, after something went wrong: IPython's own, which asks for its commands here."""
+
+from __future__ import annotations
+
+from flame_kernel.client.cells import request_for
+from flame_kernel.client.connection import Connection
+from flame_kernel.client.display import Display
+from flame_kernel.errors import CallsUnavailable
+
+
+def debug(connection: Connection, display: Display) -> None:
+    """Look at the frames of the last exception; see :meth:`flame_kernel.client.flame.Flame.debug`."""
+    language = connection.welcome.language
+    if language != "python":
+        raise CallsUnavailable(f"there is a debugger for Python only, and this session runs {language}")
+    # IPython's magic is its debugger whole: source lines, colours, expressions in each frame.
+    connection.follow(request_for("%debug", silent=False, store_history=False, keep=False), display)
