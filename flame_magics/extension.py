@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from IPython.core.interactiveshell import InteractiveShell
 
@@ -10,6 +10,9 @@ from flame_magics.base import FlameMagic
 from flame_magics.cells import CellMagics
 from flame_magics.connecting import ConnectingMagics
 from flame_magics.connections import Connections
+from flame_magics.console import ConsoleMagics
+from flame_magics.modules import ModuleMagics, Resending
+from flame_magics.moving import MovingMagics
 from flame_magics.sessions import SessionMagics
 from flame_magics.settings import FlameMagics
 
@@ -18,6 +21,9 @@ MAGICS: tuple[type[FlameMagic], ...] = (
     ConnectingMagics,
     SessionMagics,
     CellMagics,
+    MovingMagics,
+    ModuleMagics,
+    ConsoleMagics,
 )
 
 
@@ -33,7 +39,7 @@ class Addition(Protocol):
         """Take it out."""
 
 
-ADDITIONS: tuple[type[Addition], ...] = ()
+ADDITIONS: tuple[type[Addition], ...] = (Resending,)
 
 
 class Extension:
@@ -45,7 +51,9 @@ class Extension:
 
     def __init__(self, shell: InteractiveShell) -> None:
         self._shell = shell
-        self._connections = Connections(FlameMagics(parent=shell))
+        self._settings = FlameMagics(parent=shell)
+        self._configurables: list[Any] = shell.configurables  # where %config looks
+        self._connections = Connections(self._settings)
         self._magics = [kind(shell, self) for kind in MAGICS]
         self._additions = [kind(shell, self._connections) for kind in ADDITIONS]
 
@@ -56,6 +64,7 @@ class Extension:
 
     def load(self) -> None:
         """Register everything."""
+        self._configurables.append(self._settings)
         for magics in self._magics:
             self._shell.register_magics(magics)
         for addition in self._additions:
@@ -65,6 +74,7 @@ class Extension:
         """Take it out again, and close the connections."""
         for addition in reversed(self._additions):
             addition.unload()
+        self._configurables.remove(self._settings)
         manager = self._shell.magics_manager
         for magics in self._magics:
             for kind, names in magics.magics.items():

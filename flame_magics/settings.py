@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from traitlets import Bool
+from traitlets import Bool, Int
 from traitlets.config import Configurable
 
 
@@ -17,4 +17,8 @@ class FlameMagics(Configurable):
 
     embedded = Bool(
         False, help="Whether a %%flame cell without a connection uses a server on this machine, started for it."
+    ).tag(config=True)
+
+    pull_limit = Int(
+        100 * 2**20, min=0, help="Up to which size, in bytes, a variable is pulled; a larger one comes as a handle."
     ).tag(config=True)

@@ -18,6 +18,11 @@ target_argument = argument(
     "-t", "--target", metavar="NAME", help="the name of a connection; the default one unless told"
 )
 
+# What those take that can do it on several connections.
+targets_argument = argument(
+    "-t", "--target", metavar="NAME", help="names of connections: a, or a,b, or all; the default one unless told"
+)
+
 
 def parse(magic: Callable[..., Any], line: str) -> Namespace:
     """Read a magic's line.
@@ -38,17 +43,32 @@ def parse(magic: Callable[..., Any], line: str) -> Namespace:
     return arguments
 
 
+def unquoted(text: str) -> str:
+    """Return an argument without the quotes around it, which IPython leaves there.
+
+    Example:
+        >>> unquoted("'my data.csv'"), unquoted("data.csv")
+        ('my data.csv', 'data.csv')
+    """
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
+
+
 def names(values: list[str] | None) -> list[str]:
     """Return the names in options that take several, such as ``-i x,y -i z``."""
     return [name.strip() for value in values or () for name in value.split(",") if name.strip()]
 
 
 @contextmanager
-def short_errors() -> Iterator[None]:
-    """Let our own errors show as one line: the notebook's user did nothing that a traceback would explain."""
+def short_errors(*more: type[BaseException]) -> Iterator[None]:
+    """Let our own errors show as one line: the notebook's user did nothing that a traceback would explain.
+
+    Args:
+        more: Other exceptions that say all there is to say.
+    """
+    ours: tuple[type[BaseException], ...] = (FlameError, *more)
     try:
         yield
-    except FlameError as error:
+    except ours as error:
         shorten(error)
         raise
 

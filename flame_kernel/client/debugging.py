@@ -7,6 +7,9 @@ from flame_kernel.client.connection import Connection
 from flame_kernel.client.display import Display
 from flame_kernel.errors import CallsUnavailable
 
+# How long ending a debugger may take that nobody can answer, in seconds.
+_PATIENCE_S = 10.0
+
 
 def debug(connection: Connection, display: Display) -> None:
     """Look at the frames of the last exception; see :meth:`flame_kernel.client.flame.Flame.debug`."""
@@ -14,4 +17,10 @@ def debug(connection: Connection, display: Display) -> None:
     if language != "python":
         raise CallsUnavailable(f"there is a debugger for Python only, and this session runs {language}")
     # IPython's magic is its debugger whole: source lines, colours, expressions in each frame.
-    connection.follow(request_for("%debug", silent=False, store_history=False, keep=False), display)
+    request = request_for("%debug", silent=False, store_history=False, keep=False)
+    try:
+        connection.follow(request, display)
+    except Exception:
+        if not connection.closed:
+            connection.interrupt(_PATIENCE_S)  # nobody answers it any more
+        raise
