@@ -58,6 +58,7 @@ class Extension:
         """Register everything."""
         for magics in self._magics:
             self._shell.register_magics(magics)
+            magics.load()
         for addition in self._additions:
             addition.load()
 
@@ -67,6 +68,7 @@ class Extension:
             addition.unload()
         manager = self._shell.magics_manager
         for magics in self._magics:
+            magics.unload()
             for kind, names in magics.magics.items():
                 for name in names:
                     manager.magics[kind].pop(name, None)

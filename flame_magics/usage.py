@@ -33,13 +33,23 @@ def parse(magic: Callable[..., Any], line: str) -> Namespace:
     try:
         arguments: Namespace = parser.parse_argstring(line)
     except (UsageError, ValueError) as error:
-        usage = " ".join(parser.format_usage().replace("::", "").split())
-        raise UsageError(f"{error}\nusage: {usage}") from None
+        raise wrong(magic, str(error)) from None
     return arguments
 
 
+def wrong(magic: Callable[..., Any], what: str) -> UsageError:
+    """Return the error that says what is wrong with a magic's line, and how it's right."""
+    usage = magic.parser.format_usage()  # type: ignore[attr-defined]  # what magic_arguments gives it
+    return UsageError(f"{what}\nusage: {' '.join(usage.replace('::', '').split())}")
+
+
 def names(values: list[str] | None) -> list[str]:
-    """Return the names in options that take several, such as ``-i x,y -i z``."""
+    """Return the names in options that take several, such as ``-i x,y -i z``.
+
+    Example:
+        >>> names(["x, y", "z"])
+        ['x', 'y', 'z']
+    """
     return [name.strip() for value in values or () for name in value.split(",") if name.strip()]
 
 
@@ -49,7 +59,8 @@ def short_errors() -> Iterator[None]:
     try:
         yield
     except FlameError as error:
-        shorten(error)
+        if not hasattr(error, "_render_traceback_"):  # else it is remote code's, and shows its frames
+            shorten(error)
         raise
 
 

@@ -16,6 +16,7 @@ from flame_kernel.protocol.calls import Operation
 from flame_kernel.protocol.references import resolve, resolving
 from flame_kernel.serialize import Parts, dump, load
 from flame_kernel.worker import iterators
+from flame_kernel.worker.about import about
 from flame_kernel.worker.answers import ByPath, ByReference, Several
 from flame_kernel.worker.attributes import find
 from flame_kernel.worker.describing import describe
@@ -35,6 +36,7 @@ _NAMED = frozenset(
         Operation.REFER,
         Operation.PUSH,
         Operation.PULL,
+        Operation.PULL_UP_TO,
         Operation.DELETE,
         Operation.OUTCOME,
     }
@@ -68,6 +70,7 @@ class Operations:
             Operation.GET: self.get,
             Operation.PUSH: self.push,
             Operation.PULL: self.pull,
+            Operation.PULL_UP_TO: self.pull_up_to,
             Operation.OUTCOME: self.outcome,
             Operation.PING: self.ping,
             Operation.DELETE: self.delete,
@@ -79,6 +82,7 @@ class Operations:
             Operation.CLOSE: self.close,
             Operation.SO_FAR: self.so_far,
             Operation.BATCH: self.batch,
+            Operation.ABOUT: self.about,
             Operation.SENDMODULE: self._modules.send,
             Operation.GETMODULE: self._modules.get,
         }
@@ -194,6 +198,21 @@ class Operations:
             return self._namespace[name]
         except KeyError:
             raise NameError(f"name {name!r} is not defined") from None
+
+    def pull_up_to(self, name: str, limit: int) -> Any:
+        """Return the value of a name in the namespace, to be kept here if it's larger than a limit in bytes."""
+        value = self.pull(name)
+        try:
+            _, parts = dump(value)
+        except SerializationError:
+            return ByReference(value)
+        return value if sum(map(size, parts)) <= limit else ByReference(value)
+
+    def about(self, packages: Any) -> dict[str, Any]:
+        """Return what there is to know of this machine."""
+        if not isinstance(packages, (tuple, list)) or not all(isinstance(name, str) for name in packages):
+            raise ProtocolError("a call came without the names of packages")
+        return about(packages)
 
     def outcome(self, msg_id: str, limit: int) -> tuple[str, Any, BaseException | None]:
         """Return a cell's value, where it can cross and isn't larger than a limit in bytes, and its exception."""
