@@ -73,6 +73,7 @@ class Extension:
         self._configurables.append(self._settings)
         for magics in self._magics:
             self._shell.register_magics(magics)
+            magics.load()
         for addition in self._additions:
             addition.load()
 
@@ -83,6 +84,7 @@ class Extension:
         self._configurables.remove(self._settings)
         manager = self._shell.magics_manager
         for magics in self._magics:
+            magics.unload()
             for kind, names in magics.magics.items():
                 for name in names:
                     manager.magics[kind].pop(name, None)

@@ -8,7 +8,7 @@ from typing import Any
 from IPython.core.magic import line_magic, magics_class, needs_local_scope, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
 
-from flame_kernel import Flame, Handle
+from flame_kernel import Flame, is_remote
 from flame_magics.base import FlameMagic
 from flame_magics.usage import names, parse, say, short_errors, shorten, target_argument, targets_argument, unquoted
 
@@ -72,7 +72,7 @@ def pull(flame: Flame, values: list[str] | None, namespace: dict[str, Any], limi
                 raise shorten(NameError(f"name {remote!r} is not defined on {flame.session.host}")) from None
             raise
         namespace[local] = value
-        if isinstance(value, Handle):
+        if is_remote(value):
             say(f"{local} is a handle: the object stays on {flame.session.host}{_why(remote, limit)}")
 
 

@@ -20,5 +20,6 @@ class FlameMagics(Configurable):
     ).tag(config=True)
 
     pull_limit = Int(
-        100 * 2**20, min=0, help="Up to which size, in bytes, a variable is pulled; a larger one comes as a handle."
+        256 * 1024 * 1024,
+        help="Values of more bytes than this stay over there when a variable is pulled; the notebook gets a handle.",
     ).tag(config=True)

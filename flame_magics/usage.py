@@ -38,8 +38,7 @@ def parse(magic: Callable[..., Any], line: str) -> Namespace:
     try:
         arguments: Namespace = parser.parse_argstring(line)
     except (UsageError, ValueError) as error:
-        usage = " ".join(parser.format_usage().replace("::", "").split())
-        raise UsageError(f"{error}\nusage: {usage}") from None
+        raise wrong(magic, str(error)) from None
     return arguments
 
 
@@ -53,8 +52,19 @@ def unquoted(text: str) -> str:
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
 
 
+def wrong(magic: Callable[..., Any], what: str) -> UsageError:
+    """Return the error that says what is wrong with a magic's line, and how it's right."""
+    usage = magic.parser.format_usage()  # type: ignore[attr-defined]  # what magic_arguments gives it
+    return UsageError(f"{what}\nusage: {' '.join(usage.replace('::', '').split())}")
+
+
 def names(values: list[str] | None) -> list[str]:
-    """Return the names in options that take several, such as ``-i x,y -i z``."""
+    """Return the names in options that take several, such as ``-i x,y -i z``.
+
+    Example:
+        >>> names(["x, y", "z"])
+        ['x', 'y', 'z']
+    """
     return [name.strip() for value in values or () for name in value.split(",") if name.strip()]
 
 
@@ -69,7 +79,9 @@ def short_errors(*more: type[BaseException]) -> Iterator[None]:
     try:
         yield
     except ours as error:
-        shorten(error)
+        # Remote code's own show their frames, unless they say all there is to say.
+        if isinstance(error, more) or not hasattr(error, "_render_traceback_"):
+            shorten(error)
         raise
 
 

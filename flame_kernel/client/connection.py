@@ -14,10 +14,12 @@ import zmq
 
 from flame_kernel.client.background import BackgroundLoop
 from flame_kernel.client.calls import Calls
-from flame_kernel.client.cells import Cell, CellResult, Cells, follow, request_for
+from flame_kernel.client.cells import Cell, CellLeft, CellResult, Cells, follow, request_for
+from flame_kernel.client.comms import Comms
 from flame_kernel.client.connecting import Connector
 from flame_kernel.client.display import Display, Terminal
 from flame_kernel.client.failures import marked
+from flame_kernel.client.link_watch import LinkWatch
 from flame_kernel.client.missed import Follower, Missed, Overheard, question_of
 from flame_kernel.client.remote_end import RemoteEnd
 from flame_kernel.client.session import Fate, SessionClient, Wanted, resumed
@@ -73,6 +75,9 @@ class Connection:
         self._plain = plain
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._cells = Cells()
+        self._comms = Comms(self._say)
+        self.link = LinkWatch(self.later)
+        self.private = not session
         self._overheard: Overheard | None = None
         self._streams = Terminal()
         self._over: FlameError | None = None
@@ -175,8 +180,12 @@ class Connection:
         Raises:
             FlameTimeout: It took too long; it goes on over there.
         """
-        cell = self.follow(request_for(code, silent, store_history), display, show_result, timeout)
-        return self._outcome(cell, cell.request.header().msg_id)
+        cell = Cell(request_for(code, silent, store_history))
+        self.begin(cell, display)
+        try:
+            return self.finish(cell, display, show_result, timeout)
+        finally:
+            self.end(cell, display)
 
     def follow(
         self, request: Envelope, display: Display, show_result: bool = True, timeout: float | None = None
@@ -189,25 +198,41 @@ class Connection:
             show_result: Whether the last expression's value is shown as well.
             timeout: How long to wait, in seconds; ``None`` for as long as it takes.
         """
+        cell = Cell(request)
+        self.begin(cell, display)
+        try:
+            self._follow(cell, display, show_result, timeout)
+        finally:
+            self.end(cell, display)
+        return cell
+
+    def begin(self, cell: Cell, display: Display) -> None:
+        """Have a cell run; :meth:`finish` waits for it, and :meth:`end` has to be called in any case.
+
+        Args:
+            cell: The cell.
+            display: What will show its outputs.
+        """
         self._require_open()
         self._require_more_than_observing("running a cell needs")
-        cell = Cell(request)
         msg_id = self._cells.begin(cell)
+        self._comms.begin(msg_id, display)
         try:
             self._loop.run(self._send(cell.request))
-        except FlameError:
+        except BaseException:
             self._cells.end(msg_id)
             raise
 
-        def answer(request: Envelope, text: str) -> None:
-            reply = compose("input_reply", {"value": text}, session="flame-client", parent=request.parts[0])
-            self._loop.call(lambda: self._client.send(Channel.STDIN, reply))
+    def finish(self, cell: Cell, display: Display, show_result: bool, timeout: float | None) -> CellResult:
+        """Wait for a cell, and return what it gave, as :meth:`run` does; after a timeout once more."""
+        self._follow(cell, display, show_result, timeout)
+        return self._outcome(cell, cell.request.header().msg_id)
 
-        try:
-            self._follow(cell, display, answer, show_result, timeout)
-        finally:
-            self._cells.end(msg_id)
-        return cell
+    def end(self, cell: Cell, display: Display) -> None:
+        """Wait for a cell no more; what it still says is shown in its place."""
+        msg_id = cell.request.header().msg_id
+        self._cells.end(msg_id)
+        self._comms.end(msg_id, display)
 
     def listen(self, cell: Cell, hear: Callable[[Channel, Envelope], None]) -> None:
         """Have what a cell says after its end go somewhere; called on the link's thread."""
@@ -251,11 +276,15 @@ class Connection:
         """Interrupt the session's main thread."""
         self._ask(self._client.interrupt(), timeout)
 
+    def interrupt_soon(self) -> None:
+        """Interrupt the session's main thread, without waiting until that is done."""
+        self._loop.start(self._client.interrupt())
+
     def restart(self, timeout: float | None = None) -> None:
         """Start a new process in place of the session's."""
         self._ask(self._client.restart(), timeout)
 
-    def end(self) -> None:
+    def end_session(self) -> None:
         """End the session and its process, and this connection with it."""
         self._require_open()
         self._loop.run(self._client.end())
@@ -265,6 +294,7 @@ class Connection:
         """Give the session another name."""
         self._require_open()
         self._loop.run(self._client.rename(name))
+        self.private = False
         self.calls.renew()
 
     def detach(self) -> None:
@@ -343,7 +373,9 @@ class Connection:
 
     def on_jupyter(self, channel: Channel, envelope: Envelope) -> None:
         """The kernel says something."""
-        if not self._cells.on_jupyter(channel, envelope) and self._overheard is not None:
+        if self._cells.on_jupyter(channel, envelope) or self._comms.on_jupyter(channel, envelope):
+            pass
+        elif self._overheard is not None:
             self._overheard.put(channel, envelope)
         self._watches.on_jupyter(channel, envelope)
 
@@ -354,6 +386,8 @@ class Connection:
         elif isinstance(fate, messages.Restarted):
             restarted = SessionRestarted(f"the session was restarted while the cell ran ({self.where})")
             self._cells.fail_some(fate.lost, restarted)
+            self._comms.over("its session was restarted")
+            self._comms = Comms(self._say)
             if self._overheard is not None:
                 self._overheard.fail(restarted)
             self.calls.renew()
@@ -373,12 +407,13 @@ class Connection:
 
     def on_link(self, up: bool) -> None:
         """The link was lost, or is there again: what runs goes on, and nothing is lost."""
+        self.link.changed(up, self.endpoint.name)
 
     def on_ended(self, error: FlameError) -> None:
         """The link is over."""
         self._finish(error)
 
-    def _follow(self, cell: Cell, display: Display, answer: Any, show_result: bool, timeout: float | None) -> None:
+    def _follow(self, cell: Cell, display: Display, show_result: bool, timeout: float | None) -> None:
         end = None if timeout is None else time.monotonic() + timeout
 
         def take() -> Any:
@@ -387,13 +422,22 @@ class Connection:
             except queue.Empty:
                 return FlameTimeout(f"the cell did not end within {timeout:g} s; it goes on ({self.where})")
 
-        try:
-            follow(cell, display, answer, take, show_result)
-        except KeyboardInterrupt:
-            # The remote side gets the interrupt, and its KeyboardInterrupt comes back as the cell's error. A second
-            # one here gives up waiting.
-            self._loop.start(self._client.interrupt())
-            follow(cell, display, answer, take, show_result)
+        def answer(request: Envelope, text: str) -> None:
+            reply = compose("input_reply", {"value": text}, session="flame-client", parent=request.parts[0])
+            self._loop.call(lambda: self._client.send(Channel.STDIN, reply))
+
+        interrupted = False
+        with self.link.telling(display):
+            while not cell.done:
+                try:
+                    follow(cell, display, answer, take, show_result, self._comms.take)
+                except KeyboardInterrupt:
+                    # The remote side gets the interrupt, and its KeyboardInterrupt comes back as the cell's error. A
+                    # second one here gives up waiting.
+                    if interrupted:
+                        raise CellLeft(f"the cell goes on ({self.where})") from None
+                    interrupted = True
+                    self.interrupt_soon()
 
     def _outcome(self, cell: Cell, msg_id: str) -> CellResult:
         reply = cell.reply or {}
@@ -418,6 +462,7 @@ class Connection:
     def _finish(self, error: FlameError) -> None:
         if self._over is None:
             self._over = error
+            self._comms.over(str(error))
             self.calls.finish(error)
             self._fail(error)
             self._watches.end()
@@ -452,6 +497,10 @@ class Connection:
             return self._loop.run(question, timeout)
         except FutureTimeout:
             raise FlameTimeout(f"no answer from {self.endpoint.name} within {timeout:g} s") from None
+
+    def _say(self, envelope: Envelope) -> None:
+        with suppress(RuntimeError):  # the loop was closed meanwhile
+            self._loop.call(lambda: self._client.send(Channel.SHELL, envelope))
 
     async def _send(self, request: Envelope) -> None:
         self._client.send(Channel.SHELL, request)

@@ -10,8 +10,10 @@ from typing import Any
 from flame_kernel.buffers import Buffer
 from flame_kernel.client import completing, debugging, files, module_source
 from flame_kernel.client import display as displays
+from flame_kernel.client.about import About, about
 from flame_kernel.client.calling import Calling
-from flame_kernel.client.cells import CellResult
+from flame_kernel.client.card import card
+from flame_kernel.client.cells import Cell, CellResult, request_for
 from flame_kernel.client.completing import Completions
 from flame_kernel.client.connection import Connection
 from flame_kernel.client.console import Console
@@ -20,6 +22,8 @@ from flame_kernel.client.listing import Sessions
 from flame_kernel.client.local_modules import LocalModules
 from flame_kernel.client.missed import Missed
 from flame_kernel.client.remote_session import RemoteSession
+from flame_kernel.client.running import CellFuture
+from flame_kernel.errors import FlameTimeout
 from flame_kernel.protocol.messages import KernelInfo
 
 
@@ -70,7 +74,7 @@ class Flame(Calling):
 
         Raises:
             SessionDied: The session's process ended while the cell ran.
-            FlameTimeout: It took too long; it goes on over there.
+            FlameTimeout: It took too long; it goes on over there, and the error's ``cell`` is the future of it.
             Exception: The cell's own, if ``check``.
 
         Example:
@@ -78,10 +82,52 @@ class Flame(Calling):
             21
         """
         display = displays.Silent() if quiet else displays.here()
-        result = self._connection.run(code, display, show_result, silent, store_history, timeout)
+        cell = Cell(request_for(code, silent, store_history))
+        self._connection.begin(cell, display)
+        goes_on = False
+        try:
+            result = self._connection.finish(cell, display, show_result, timeout)
+        except FlameTimeout:
+            goes_on = True
+            future = CellFuture(self._connection, cell)
+            future.follow_on()
+            raise future.too_late(timeout) from None
+        finally:
+            if not goes_on:
+                self._connection.end(cell, display)
         if check and result.error is not None:
             raise result.error
         return result
+
+    def start(self, code: str, *, store_history: bool = True, title: str = "") -> CellFuture:
+        """Have a cell run on the session's main thread, without waiting for it.
+
+        Args:
+            code: The cell; it can't ask the user anything.
+            store_history: Whether it counts and is kept in the session's history.
+            title: What to call it where it's shown; the session's name unless told.
+
+        Returns:
+            A future of what it gives; in a notebook it shows itself as the cell's outputs so far, in place.
+
+        Example:
+            >>> future = flame.start("sum(range(10))")
+            >>> future.result().value
+            45
+        """
+        return CellFuture.start(self._connection, code, store_history=store_history, title=title)
+
+    def about(self, *, timeout: float | None = None) -> About:
+        """Return what the session's machine is: Python, processors, memory, graphics cards, versions that differ.
+
+        Args:
+            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
+
+        Example:
+            >>> flame.about().processors > 0
+            True
+        """
+        return about(self._connection, timeout)
 
     def missed(self, *, quiet: bool = False, keep: bool = False) -> Missed:
         """Show what the session showed while no client was attached: its final state, not its history.
@@ -381,6 +427,10 @@ class Flame(Calling):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
+
+    def _repr_mimebundle_(self, **kwargs: object) -> dict[str, str]:
+        text, html = card(self._connection)
+        return {"text/plain": f"{self!r}\n{text}", "text/html": html}
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open"

@@ -16,6 +16,7 @@ from flame_kernel.protocol.calls import Operation
 from flame_kernel.protocol.references import resolve, resolving
 from flame_kernel.serialize import Parts, dump, load
 from flame_kernel.worker import iterators
+from flame_kernel.worker.about import about
 from flame_kernel.worker.answers import ByPath, ByReference, Several, UpTo
 from flame_kernel.worker.attributes import find, follow
 from flame_kernel.worker.describing import describe
@@ -83,6 +84,7 @@ class Operations:
             Operation.CLOSE: self.close,
             Operation.SO_FAR: self.so_far,
             Operation.BATCH: self.batch,
+            Operation.ABOUT: self.about,
             Operation.SENDMODULE: self._modules.send,
             Operation.GETMODULE: self._modules.get,
         }
@@ -204,6 +206,12 @@ class Operations:
         if type(limit) is not int:
             raise ProtocolError("a call came without the limit that pull_up_to needs")
         return UpTo(self.pull(name), limit)
+
+    def about(self, packages: Any) -> dict[str, Any]:
+        """Return what there is to know of this machine."""
+        if not isinstance(packages, (tuple, list)) or not all(isinstance(name, str) for name in packages):
+            raise ProtocolError("a call came without the names of packages")
+        return about(packages)
 
     def outcome(self, msg_id: str, limit: int) -> tuple[str, Any, BaseException | None]:
         """Return a cell's value, where it can cross and isn't larger than a limit in bytes, and its exception."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flame_kernel import Flame, Handle, known_hosts
+from flame_kernel import Flame, is_remote, known_hosts
 from flame_kernel.errors import FlameTimeout
 from tests.integration.servers import FlameServer
 from tests.integration.work import in_thread
@@ -79,11 +79,11 @@ def test_a_large_value_stays_there_as_a_handle_and_a_small_one_comes(own: Flame)
     own.execute("import threading; lock = threading.Lock()")
     assert own.pull("small", limit=10_000) == "s" * 1000
     large = own.pull("large", limit=10_000)
-    assert isinstance(large, Handle)
+    assert is_remote(large)
     assert len(large) == 100_000
     assert large.value() == "l" * 100_000
     assert own.pull("large", limit=1_000_000) == own.pull("large") == "l" * 100_000
-    assert isinstance(own.pull("lock", limit=10_000), Handle)
+    assert is_remote(own.pull("lock", limit=10_000))
     with pytest.raises(NameError, match="missing"):
         own.pull("missing", limit=1)
 

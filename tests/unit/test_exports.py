@@ -15,16 +15,22 @@ HEAVY = ("IPython", "ipykernel", "tornado", "zmq", "msgspec", "jupyter_client", 
 
 def test_the_public_names_are_these() -> None:
     assert flame_kernel.__all__ == [
+        "About",
+        "CellFuture",
+        "CellGoesOn",
+        "CellLeft",
         "CellResult",
         "Completion",
         "Completions",
         "Flame",
-        "Handle",
+        "Group",
+        "GroupResult",
         "Host",
         "Missed",
         "__version__",
         "connect",
         "errors",
+        "is_remote",
         "known_hosts",
     ]
     assert dir(flame_kernel) == flame_kernel.__all__
