@@ -36,11 +36,15 @@ Find = Callable[[Asked, str], Iterable[str]]
 
 
 def _hosts(asked: Asked, word: str) -> Iterable[str]:
-    return [*known_hosts(), *(one.target for one in asked.connections.items() if one.target and "#" not in one.target)]
+    return [*known_hosts(), *(one.target for one in asked.connections.items())]
 
 
 def _names(asked: Asked, word: str) -> Iterable[str]:
-    return [*(one.name for one in asked.connections.items()), ALL]
+    return [one.name for one in asked.connections.items()]
+
+
+def _several_names(asked: Asked, word: str) -> Iterable[str]:
+    return [*_names(asked, word), ALL]
 
 
 def _sessions(asked: Asked, word: str) -> Iterable[str]:
@@ -95,8 +99,8 @@ def _local_modules(asked: Asked, word: str) -> Iterable[str]:
 # What an argument takes, by its metavar.
 FINDERS: dict[str, Find] = {
     "HOST": _hosts,
-    "TARGET": _hosts,
     "NAME": _names,
+    "NAMES": _several_names,
     "SESSION": _sessions,
     "KERNEL": _kernels,
     "LOCAL_PATH": _local_paths,
@@ -108,7 +112,7 @@ FINDERS: dict[str, Find] = {
 }
 
 # Of these several may stand in one word: a,b or local=remote.
-_LISTED = {"NAME", "VARIABLE", "REMOTE_VARIABLE"}
+_LISTED = {"NAMES", "VARIABLE", "REMOTE_VARIABLE"}
 
 
 def begun(kind: str, word: str) -> str:

@@ -15,6 +15,11 @@ _MAGIC = re.compile(r"^(?:[^%#'\"]*=)?\s*(%%?)(flame\w*)(?=[ \t]|$)")
 _TARGET = re.compile(r"(?:^|\s)(?:-t\s*=?|--target[\s=])\s*[\"']?([^\s\"'-][^\s\"']*)")
 
 
+# An expression may say where it is evaluated; until that is complete, it is the magic's line that is written.
+_EXPRESSION = re.compile(r"\s*(?:(?:-t|--target)[ =]\s*(\S+)\s+)?")
+_OPTION = re.compile(r"\s*(?:-[^\s=]*(?:\s+\S*)?|-\S+=\S*)")
+
+
 @dataclass(frozen=True)
 class Code:
     """Code that runs over there.
@@ -83,9 +88,11 @@ def _in_line(line: str, column: int, first_line: bool) -> Place | None:
     if magic is None or column <= magic.end() or (magic[1] == "%%" and not first_line):
         return None
     written, after = line[magic.end() : column], line[magic.end() :]
-    if magic[2] == "flame" and magic[1] == "%":
-        code = after.lstrip()
-        return Code("", code, max(0, len(written) - (len(after) - len(code))))
+    if magic[2] == "flame" and magic[1] == "%" and not _OPTION.fullmatch(written):
+        prefix = _EXPRESSION.match(after)
+        assert prefix is not None  # it matches anything
+        code = after[prefix.end() :]
+        return Code(_first(prefix[1] or ""), code, max(0, len(written) - prefix.end()))
     words = written.split()
     word = words.pop() if words and not written[-1].isspace() else ""
     return Arguments(magic[2], _target(after), tuple(words), word)
@@ -94,7 +101,11 @@ def _in_line(line: str, column: int, first_line: bool) -> Place | None:
 def _target(line: str) -> str:
     """Return the connection that a magic's line names; the first if it names several."""
     found = _TARGET.search(line)
-    name = found[1].partition(",")[0] if found else ""
+    return _first(found[1] if found else "")
+
+
+def _first(names: str) -> str:
+    name = names.partition(",")[0]
     return "" if name == "all" else name
 
 

@@ -20,7 +20,7 @@ target_argument = argument(
 
 # What those take that can do it on several connections.
 targets_argument = argument(
-    "-t", "--target", metavar="NAME", help="names of connections: a, or a,b, or all; the default one unless told"
+    "-t", "--target", metavar="NAMES", help="names of connections: a, or a,b, or all; the default one unless told"
 )
 
 

@@ -22,10 +22,10 @@ def local(home: Home) -> Iterator[Kernel]:
             "%load_ext flame_magics",
             "%flame_connect -n one -s first",
             "%flame_connect -n two -s second",
-            "%%flame\nremote_number = 1\ndef remote_shout(text):\n    'Say it loudly.'\n    return text.upper()",
+            "%%flame -t two\nremote_number = 1\ndef remote_shout(text):\n    'Say it loudly.'\n    return text.upper()",
             "local_number = 2\ndef local_shout(text):\n    'Say it here.'",
             # jedi is slow the first time; 0.3 s are for sessions that are warm
-            "%flame get_ipython().Completer.complete('remote_') and None",
+            "%flame -t all get_ipython().Completer.complete('remote_') and None",
         ):
             reply = kernel.frontend.execute(code).reply
             assert reply["status"] == "ok", reply
@@ -90,7 +90,7 @@ def test_a_cell_completes_remote_names_and_no_local_ones(local: Kernel) -> None:
         {"remote_number", "remote_shout"},
         "remote_",
     )
-    matches, _ = until_completed(local, "%%flame\nimport os\nremote_shout.__na|", "__name__")
+    matches, _ = until_completed(local, "%%flame -t two\nimport os\nremote_shout.__na|", "__name__")
     assert {match.rpartition(".")[2] for match in matches} == {"__name__"}
 
 
@@ -100,7 +100,7 @@ def test_each_target_completes_its_own_names(local: Kernel) -> None:
 
 
 def test_an_expression_completes_remote_names(local: Kernel) -> None:
-    assert until_completed(local, "x = %flame remote_n|", "remote_number") == ({"remote_number"}, "remote_n")
+    assert until_completed(local, "x = %flame -t two remote_n|", "remote_number") == ({"remote_number"}, "remote_n")
 
 
 def test_other_cells_complete_local_names(local: Kernel) -> None:
@@ -111,9 +111,9 @@ def test_other_cells_complete_local_names(local: Kernel) -> None:
 
 def test_shift_tab_tells_what_remote_names_mean(local: Kernel) -> None:
     end = time.monotonic() + 30
-    while "Say it loudly." not in inspect(local, "%%flame\nx = 1\nremote_sho|ut('a')"):
+    while "Say it loudly." not in inspect(local, "%%flame -t two\nx = 1\nremote_sho|ut('a')"):
         assert time.monotonic() < end
-    assert "Say it loudly." in inspect(local, "%flame remote_shout|")
+    assert "Say it loudly." in inspect(local, "%flame -t two remote_shout|")
     assert "Say it here." in inspect(local, "local_shout|")
     assert inspect(local, "remote_shout|") == ""
 
@@ -127,14 +127,13 @@ def test_when_the_session_does_not_answer_the_local_names_do(local: Kernel, home
         assert complete(local, f"%flame_get {home.path}/|")[0] is not None
         waited = time.monotonic() - began
     assert waited < 10  # four times 0.3 s and what a busy machine adds; a session that is waited for never answers
-    assert "remote_number" in until_completed(local, "%%flame\nremote_n|", "remote_number")[0]
+    assert "remote_number" in until_completed(local, "%%flame -t two\nremote_n|", "remote_number")[0]
 
 
 def test_when_the_connection_has_ended_the_local_names_answer(local: Kernel) -> None:
     local.frontend.execute("%flame_connect -n three -s third\n%flame_disconnect three")
     assert "local_number" in complete(local, "%%flame -t three\nlocal_n|")[0]
     assert "local_number" in complete(local, "%%flame -t never_there\nlocal_n|")[0]
-    local.frontend.execute("get_ipython().run_line_magic('flame_connect', '-n two -s second')")
 
 
 # ---------------------------------------------------------------- in lines
@@ -143,7 +142,9 @@ def test_when_the_connection_has_ended_the_local_names_answer(local: Kernel) -> 
 def test_options_and_their_values(local: Kernel) -> None:
     assert complete(local, "%%flame --ta|") == ({"--target"}, "--ta")
     assert complete(local, "%flame_put --links |")[0] == {"keep", "follow", "skip"}
-    assert complete(local, "%flame_pull -t |")[0] == {"one", "two", "all"}
+    assert complete(local, "%flame_push -t |")[0] == {"one", "two", "all"}
+    assert complete(local, "%flame_pull -t |")[0] == {"one", "two"}
+    assert complete(local, "%flame_disconnect t|")[0] == {"two"}
     assert complete(local, "%flame_push -t one,t|") == ({"two"}, "t")
     assert complete(local, "%flame_attach fi|") == ({"first"}, "fi")
     assert "python3" in complete(local, "%flame_connect -k py|")[0]
@@ -159,7 +160,10 @@ def test_hosts_that_are_known(local: Kernel, home: Home) -> None:
 
 def test_variables_of_both_sides(local: Kernel) -> None:
     assert complete(local, "%flame_push local_n|")[0] == {"local_number"}
-    assert until_completed(local, "%flame_pull x,y=remote_n|", "remote_number") == ({"remote_number"}, "remote_n")
+    assert until_completed(local, "%flame_pull -t two x,y=remote_n|", "remote_number") == (
+        {"remote_number"},
+        "remote_n",
+    )
 
 
 def test_paths_of_both_sides(local: Kernel, tmp_path: Path) -> None:
