@@ -89,6 +89,8 @@ class CellMagics(FlameMagic):
 
         Example::
 
+            x, y = 1, 2
+
             %%flame -i x,y -o total
             total = x + y
 

@@ -23,6 +23,8 @@ class ConsoleMagics(FlameMagic):
 
         In a notebook its prompt is the notebook's input field; in a terminal it has a history and completes.
 
+        Its twin is ``flame.console().interact()``.
+
         Example::
 
             %flame_console
@@ -38,7 +40,8 @@ class ConsoleMagics(FlameMagic):
     def flame_debug(self, line: str) -> None:
         """Look at the frames over there that the last error came from, as ``%debug`` does with local ones.
 
-        ``up`` and ``down`` go from frame to frame, ``p`` shows an expression's value, ``q`` ends it.
+        ``up`` and ``down`` go from frame to frame, ``p`` shows an expression's value, ``q`` ends it. Its twin is
+        ``flame.debug()``.
 
         Example::
 

@@ -46,6 +46,8 @@ class ModuleMagics(FlameMagic):
     def flame_module(self, line: str) -> None:
         """Put a module of the session into the notebook: what is called, read or set in it happens over there.
 
+        Its twin is ``flame.module``.
+
         Example::
 
             %flame_module os.path as remote_path
@@ -72,7 +74,7 @@ class ModuleMagics(FlameMagic):
         """Send modules of this machine as they are now, so that code over there can import them.
 
         When one of them changes on disk, it's sent again before the next cell runs, and takes the place of the old one
-        wherever that was imported.
+        wherever that was imported. Its twins are ``flame.sendmodule`` and ``flame.resend``.
 
         Example::
 
@@ -95,6 +97,8 @@ class ModuleMagics(FlameMagic):
     @line_magic
     def flame_getmodule(self, line: str) -> Source | None:
         """Show the source of a module over there; it is text for a notebook that gives it a name.
+
+        Its twin is ``flame.getmodule``.
 
         Example::
 

@@ -93,7 +93,7 @@ class MovingMagics(FlameMagic):
     @no_var_expand
     @line_magic
     def flame_push(self, line: str, local_ns: dict[str, Any] | None = None) -> None:
-        """Copy variables of the notebook into the session, each whole.
+        """Copy variables of the notebook into the session, each whole; its twin is ``flame.push``.
 
         Example::
 
@@ -119,7 +119,8 @@ class MovingMagics(FlameMagic):
         """Copy variables of the session into the notebook.
 
         Each comes whole. One of more than ``%config FlameMagics.pull_limit`` bytes, or that can't be copied, comes as a
-        handle instead: it is used as the object itself, which stays there. A line says so.
+        handle instead: it is used as the object itself, which stays there. A line says so. Its
+        twin is ``flame.pull``.
 
         Example::
 
@@ -140,7 +141,9 @@ class MovingMagics(FlameMagic):
     @no_var_expand
     @line_magic
     def flame_put(self, line: str) -> Any:
-        """Copy files and folders to the session's host; a copy that was cut short goes on when it's made again.
+        """Copy files and folders to the session's host, with a bar if it takes a while; its twin is ``flame.put``.
+
+        A copy that was cut short goes on when it's made again. A file appears whole or not at all.
 
         Example::
 
@@ -162,7 +165,7 @@ class MovingMagics(FlameMagic):
     @no_var_expand
     @line_magic
     def flame_get(self, line: str) -> Any:
-        """Copy files and folders from the session's host, with the rules of ``%flame_put``.
+        """Copy files and folders from the session's host, with the rules of ``%flame_put``; its twin is ``flame.get``.
 
         Example::
 
