@@ -45,7 +45,8 @@ class Extension:
 
     def __init__(self, shell: InteractiveShell) -> None:
         self._shell = shell
-        self._connections = Connections(FlameMagics(parent=shell))
+        self._settings = FlameMagics(parent=shell)
+        self._connections = Connections(self._settings)
         self._magics = [kind(shell, self) for kind in MAGICS]
         self._additions = [kind(shell, self._connections) for kind in ADDITIONS]
 
@@ -56,6 +57,7 @@ class Extension:
 
     def load(self) -> None:
         """Register everything."""
+        self._shell.configurables.append(self._settings)  # what %config finds
         for magics in self._magics:
             self._shell.register_magics(magics)
             magics.load()
@@ -66,6 +68,7 @@ class Extension:
         """Take it out again, and close the connections."""
         for addition in reversed(self._additions):
             addition.unload()
+        self._shell.configurables.remove(self._settings)
         manager = self._shell.magics_manager
         for magics in self._magics:
             magics.unload()
