@@ -60,9 +60,10 @@ class ConnectingMagics(FlameMagic):
         name = self.connections.name_for(flame, arguments.name)
         self.connections.add(Connected.by("%flame_connect", flame, name, *options), arguments.default)
         if flame.unseen:
+            where = "" if self.connections.target() == session.address else f" {session.address}"
             say(
                 f"nobody has seen {flame.unseen} outputs of session {session.name!r}: "
-                f"%flame_attach {session.name} {session.address} -n {name} shows them"
+                f"%flame_attach {session.name}{where} shows them"
             )
         return flame
 

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from nbclient.exceptions import CellExecutionError
 
+from tests.integration.local_notebook import LocalNotebook, text, value
 from tests.integration.servers import FlameServer
-from tests.integration.test_magics import LocalNotebook, text, value
 
 
 @pytest.fixture(scope="module")
@@ -23,14 +22,6 @@ def notebook(server: FlameServer, tmp_path_factory: pytest.TempPathFactory) -> I
         yield notebook
     finally:
         notebook.close()
-
-
-def usage_error(notebook: LocalNotebook, code: str) -> str:
-    """Run a cell that is written wrongly, and return what is shown of it; no error output, as IPython has it."""
-    with pytest.raises(CellExecutionError) as caught:
-        notebook.run(code)
-    assert "UsageError" in str(caught.value)
-    return str(caught.value)
 
 
 # ---------------------------------------------------------------- variables
@@ -127,7 +118,7 @@ def test_a_remote_module_is_put_into_the_notebook(notebook: LocalNotebook) -> No
     assert value(notebook.run("path.join('a', 'b')")) == "'a/b'"
     shown = notebook.fails("%flame_module no_such_module")
     assert shown == "ModuleNotFoundError: No module named 'no_such_module'"
-    assert "usage: %flame_module [-t NAME]" in usage_error(notebook, "%flame_module os as")
+    assert "usage: %flame_module [-t NAME]" in notebook.misuses("%flame_module os as")
 
 
 def test_an_edited_module_is_sent_again(notebook: LocalNotebook, tmp_path: Path) -> None:
@@ -176,7 +167,7 @@ def test_the_source_of_a_remote_module(notebook: LocalNotebook, tmp_path: Path) 
     "magic", ["push", "pull", "put x", "get x", "module", "sendmodule", "getmodule", "console x", "debug x"]
 )
 def test_a_wrong_line_shows_how_it_is_right(notebook: LocalNotebook, magic: str) -> None:
-    assert f"usage: %flame_{magic.split()[0]} " in usage_error(notebook, f"%flame_{magic}")
+    assert f"usage: %flame_{magic.split()[0]} " in notebook.misuses(f"%flame_{magic}")
 
 
 def test_help_tells_options_and_an_example(notebook: LocalNotebook) -> None:

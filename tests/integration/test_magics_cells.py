@@ -1,93 +1,17 @@
-"""The magics in an ordinary local notebook, executed as Jupyter executes it."""
+"""``%%flame`` cells and ``%flame`` expressions in an ordinary local notebook, executed as Jupyter executes it."""
 
 from __future__ import annotations
 
 import base64
-import os
-import re
-import signal
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from tests.integration.servers import FlameServer, until
-
-COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-
-
-class Watching(NotebookClient):
-    """Does something as soon as a text is shown."""
-
-    when: tuple[str, Callable[[], object]] | None = None
-
-    def process_message(self, msg: dict[str, Any], cell: Any, cell_index: int) -> Any:
-        if self.when is not None and self.when[0] in msg["content"].get("text", ""):
-            self.when[1]()
-        return super().process_message(msg, cell, cell_index)
-
-
-class LocalNotebook:
-    """A notebook with a plain local kernel; cells run one after the other, as Shift+Enter runs them."""
-
-    def __init__(self, environ: dict[str, str]) -> None:
-        self._notebook = nbformat.v4.new_notebook()
-        self._client = Watching(self._notebook, timeout=60, kernel_name="python3")
-        self._client.create_kernel_manager()
-        self._client.start_new_kernel(env=environ)
-        self._client.start_new_kernel_client()
-
-    def run(self, code: str, when: tuple[str, Callable[[], object]] | None = None) -> list[Any]:
-        """Run a cell and return its outputs; raises CellExecutionError when it fails.
-
-        Args:
-            code: The cell.
-            when: A text, and what to do as soon as it's shown.
-        """
-        cell = nbformat.v4.new_code_cell(code)
-        self._notebook.cells.append(cell)
-        self._client.when = when
-        self._client.execute_cell(cell, len(self._notebook.cells) - 1)
-        return cell.outputs
-
-    def fails(self, code: str, when: tuple[str, Callable[[], object]] | None = None) -> str:
-        """Run a cell that has to fail, and return what the notebook shows as its error."""
-        with pytest.raises(CellExecutionError):
-            self.run(code, when)
-        (error,) = (output for output in self._notebook.cells[-1].outputs if output.output_type == "error")
-        return COLOURS.sub("", "\n".join(error.traceback))
-
-    def interrupt(self) -> None:
-        """Press the stop button."""
-        os.kill(self._client.km.provisioner.process.pid, signal.SIGINT)
-
-    def close(self) -> None:
-        self._client._cleanup_kernel()
-
-
-@pytest.fixture(scope="module")
-def notebook(server: FlameServer, tmp_path_factory: pytest.TempPathFactory):
-    environ = server.client_environ(IPYTHONDIR=str(tmp_path_factory.mktemp("ipython")))
-    notebook = LocalNotebook(environ)
-    try:
-        notebook.run("%load_ext flame_magics")
-        notebook.run(f"%flame_connect {server.invite}")
-        yield notebook
-    finally:
-        notebook.close()
-
-
-def text(outputs: list[Any], name: str = "stdout") -> str:
-    return "".join(output.text for output in outputs if output.output_type == "stream" and output.name == name)
-
-
-def value(outputs: list[Any]) -> str:
-    (result,) = (output for output in outputs if output.output_type == "execute_result")
-    return result.data["text/plain"]
+from tests.integration.local_notebook import LocalNotebook, text, value
+from tests.integration.servers import FlameServer
 
 
 def test_cells_run_there(notebook: LocalNotebook, server: FlameServer) -> None:
@@ -211,50 +135,8 @@ def test_variables_are_pushed_and_pulled(notebook: LocalNotebook) -> None:
     assert "not_here" in notebook.fails("%%flame -i not_here\n1")
 
 
-@pytest.mark.parametrize(
-    "code", ["%%flame --frobnicate\n1", "%flame_connect --frobnicate", "%flame_disconnect --frobnicate"]
-)
-def test_wrong_option_is_a_usage_error(notebook: LocalNotebook, code: str) -> None:
-    with pytest.raises(CellExecutionError):
-        cell_error(notebook, code)
-
-
-def cell_error(notebook: LocalNotebook, code: str) -> None:
-    """Run a cell; IPython shows a UsageError on stderr without failing the cell, so that counts as a failure too."""
-    outputs = notebook.run(code)
-    if "UsageError" in text(outputs, "stderr"):
-        raise CellExecutionError("UsageError", "UsageError", text(outputs, "stderr"))
-
-
-def test_status_and_disconnecting(notebook: LocalNotebook, server: FlameServer) -> None:
-    before = {process.pid for process in server.kernels()}
-    notebook.run(f"%flame_connect {server.address} --name second")
-    assert len({process.pid for process in server.kernels()} - before) == 1
-    status = text(notebook.run("%flame_status"))
-    assert "* second" in status
-    assert server.address in status
-    assert len(status.splitlines()) == 2
-    assert "second" in text(notebook.run("%flame_disconnect second"))
-    assert text(notebook.run("%%flame\nprint(x)")) == "remote\n"
-    assert "no connection named 'third'" in notebook.fails("%%flame -t third\n1")
-
-
 def test_interrupting_the_notebook_interrupts_the_remote_cell(notebook: LocalNotebook) -> None:
     shown = notebook.fails("%%flame\nprint('spinning')\nwhile True: pass", when=("spinning", notebook.interrupt))
     assert "KeyboardInterrupt" in shown
     assert "while True" in shown
     assert text(notebook.run("%%flame\nprint('still here')")) == "still here\n"
-
-
-def test_unloading_ends_private_sessions(server: FlameServer, tmp_path: Path) -> None:
-    before = {process.pid for process in server.kernels()}
-    cells = [
-        "%load_ext flame_magics",
-        f"%flame_connect {server.fresh_invite()}",
-        "pid = %flame __import__('os').getpid()\nprint(pid)",
-        "%unload_ext flame_magics",
-    ]
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    NotebookClient(notebook, timeout=60).execute(env=server.client_environ(tmp_path / "home"))
-    assert int(notebook.cells[2].outputs[0].text) not in before
-    until(lambda: {process.pid for process in server.kernels()} <= before)
