@@ -73,13 +73,13 @@ def pull(flame: Flame, values: list[str] | None, namespace: dict[str, Any], limi
             raise
         namespace[local] = value
         if is_remote(value):
-            say(f"{local} is a handle: the object stays on {flame.session.host}{_why(remote, limit)}")
+            say(f"{local} is a handle: the object stays on {flame.session.host}, as it {_why(remote, limit)}")
 
 
 def _why(remote: str, limit: int | None) -> str:
     if limit is None:
-        return ", because it can't be copied"
-    return f": it can't be copied, or has more than {limit / 2**20:,.6g} MiB (%flame_pull -w {remote} copies it then)"
+        return "can't be copied"
+    return f"can't be copied or has over {limit:,} bytes (%flame_pull -w {remote} copies those all the same)"
 
 
 @magics_class
