@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from IPython.core.interactiveshell import InteractiveShell
 
@@ -45,6 +45,7 @@ class Extension:
 
     def __init__(self, shell: InteractiveShell) -> None:
         self._shell = shell
+        self._configurables: list[Any] = shell.configurables  # what %config finds
         self._settings = FlameMagics(parent=shell)
         self._connections = Connections(self._settings)
         self._magics = [kind(shell, self) for kind in MAGICS]
@@ -57,7 +58,7 @@ class Extension:
 
     def load(self) -> None:
         """Register everything."""
-        self._shell.configurables.append(self._settings)  # what %config finds
+        self._configurables.append(self._settings)
         for magics in self._magics:
             self._shell.register_magics(magics)
             magics.load()
@@ -68,7 +69,7 @@ class Extension:
         """Take it out again, and close the connections."""
         for addition in reversed(self._additions):
             addition.unload()
-        self._shell.configurables.remove(self._settings)
+        self._configurables.remove(self._settings)
         manager = self._shell.magics_manager
         for magics in self._magics:
             magics.unload()
