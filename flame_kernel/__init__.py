@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from flame_kernel.client.completing import Completions as Completions
     from flame_kernel.client.connect import connect as connect
     from flame_kernel.client.flame import Flame as Flame
+    from flame_kernel.client.group import CellsFailed as CellsFailed
     from flame_kernel.client.group import Group as Group
     from flame_kernel.client.group import GroupResult as GroupResult
     from flame_kernel.client.host import Host as Host
@@ -39,6 +40,7 @@ _HOMES = {
     "CellFuture": "flame_kernel.client.running",
     "CellGoesOn": "flame_kernel.client.running",
     "CellLeft": "flame_kernel.client.cells",
+    "CellsFailed": "flame_kernel.client.group",
     "is_remote": "flame_kernel.client.proxies",
     "CellResult": "flame_kernel.client.cells",
     "Group": "flame_kernel.client.group",
@@ -53,6 +55,7 @@ __all__ = [
     "CellGoesOn",
     "CellLeft",
     "CellResult",
+    "CellsFailed",
     "Completion",
     "Completions",
     "Flame",

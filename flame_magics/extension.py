@@ -57,6 +57,7 @@ class Extension:
 
     def __init__(self, shell: InteractiveShell) -> None:
         self._shell = shell
+        self._configurables: list[Any] = shell.configurables  # what %config finds
         self._settings = FlameMagics(parent=shell)
         self._configurables: list[Any] = shell.configurables  # where %config looks
         self._connections = Connections(self._settings)

@@ -22,7 +22,7 @@ _PACKAGES = tuple(str(Path(__file__).resolve().parents[2] / name) for name in ("
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 # How IPython names a cell in a traceback. Notebooks make that a link to their own cell of this number.
-_CELL = re.compile(r"\b(In ?\[\d+\])")
+_CELL = re.compile(r"((?:Cell|Input)(?: |\x1b\[[0-9;]*m)*In ?\[\d+\])")
 
 
 def from_answer(answer: CallAnswer, where: str, plain: bool) -> BaseException:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import wait
-from functools import partial
 from typing import Any
 
 from flame_kernel.client import display as displays
@@ -12,6 +11,28 @@ from flame_kernel.client import rendering
 from flame_kernel.client.cells import CellLeft, CellResult
 from flame_kernel.client.flame import Flame
 from flame_kernel.client.running import CellFuture
+from flame_kernel.errors import FlameError
+
+
+class CellsFailed(FlameError):
+    """A cell failed on some of several sessions; the others have run to their end.
+
+    Args:
+        result: What it gave on each.
+    """
+
+    def __init__(self, result: GroupResult) -> None:
+        errors = result.errors
+        super().__init__(f"the cell failed on {', '.join(errors)} ({len(errors)} of {len(result)})")
+        self.result = result
+
+    def _render_traceback_(self) -> list[str]:  # what IPython looks for
+        lines = [f"{type(self).__name__}: {self}"]
+        for name, error in self.result.errors.items():
+            render = getattr(error, "_render_traceback_", None)
+            told = render() if render is not None else [f"{type(error).__name__}: {error}"]
+            lines += ["", f"{name}:", *told]
+        return lines
 
 
 class GroupResult(Mapping[str, CellResult]):
@@ -35,19 +56,14 @@ class GroupResult(Mapping[str, CellResult]):
         return {name: result.error for name, result in self.items() if result.error is not None}
 
     def check(self) -> None:
-        """Raise the exceptions of those that failed, as one group, if there are any.
+        """Raise an exception if it failed somewhere.
 
         Raises:
-            BaseExceptionGroup: The cell failed somewhere; the message says where.
+            CellsFailed: It failed on some; the message says on which, and its ``result`` has all of it.
         """
         errors = self.errors
-        if not errors:
-            return
-        message = f"the cell failed on {', '.join(errors)} ({len(errors)} of {len(self)})"
-        group = BaseExceptionGroup(message, list(errors.values()))
-        # functools.partial, not a closure: the exception has to stay picklable.
-        group._render_traceback_ = partial(_render, message, errors)  # type: ignore[attr-defined]  # as for failures
-        raise group
+        if errors:
+            raise CellsFailed(self) from next(iter(errors.values()))
 
     def __getitem__(self, name: str) -> CellResult:
         return self._results[name]
@@ -83,12 +99,12 @@ class Group(Mapping[str, Flame]):
 
         Args:
             code: The cell; it can't ask the user anything.
-            check: Whether exceptions of the cell are raised here, as a group; otherwise they are in the result only.
+            check: Whether an exception is raised here if it failed somewhere; otherwise that is in the result only.
             quiet: Whether nothing is shown.
             timeout: How long to wait for all of them, in seconds; where it's up, the cell goes on over there.
 
         Raises:
-            BaseExceptionGroup: The cell failed somewhere, if ``check``; the others have run to their end.
+            CellsFailed: It failed on some, if ``check``; the others have run to their end.
         """
         futures = self.start(code)
         if not quiet:
@@ -172,12 +188,3 @@ def _show_the_rest(futures: Mapping[str, CellFuture]) -> None:
         for output in rest:
             display.data({"data": {"text/plain": f"{name}:"}}, update=False)
             display.data(output, update=False)
-
-
-def _render(message: str, errors: Mapping[str, BaseException]) -> list[str]:
-    lines = [f"ExceptionGroup: {message}"]
-    for name, error in errors.items():
-        render = getattr(error, "_render_traceback_", None)
-        told = render() if render is not None else [f"{type(error).__name__}: {error}"]
-        lines += ["", f"{name}:", *told]
-    return lines

@@ -60,6 +60,11 @@ class LocalNotebook:
         (error,) = (output for output in self._notebook.cells[-1].outputs if output.output_type == "error")
         return COLOURS.sub("", "\n".join(error.traceback))
 
+    @property
+    def outputs(self) -> list[Any]:
+        """The outputs of the latest cell."""
+        return self._notebook.cells[-1].outputs
+
     def misuses(self, code: str) -> str:
         """Run a cell whose magic is typed wrong; IPython tells how it's right on stderr, and the cell fails."""
         with pytest.raises(CellExecutionError):
