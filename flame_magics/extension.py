@@ -59,7 +59,6 @@ class Extension:
         self._shell = shell
         self._configurables: list[Any] = shell.configurables  # what %config finds
         self._settings = FlameMagics(parent=shell)
-        self._configurables: list[Any] = shell.configurables  # where %config looks
         self._connections = Connections(self._settings)
         self._magics = [kind(shell, self) for kind in MAGICS]
         self._additions = [kind(shell, self._connections) for kind in ADDITIONS]

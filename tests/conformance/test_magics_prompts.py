@@ -108,8 +108,9 @@ def test_in_a_terminal_the_console_is_the_real_one(home: Home) -> None:
         shell.expect_exact(">>> ")
         shell.sendline("only_remote = 6 * 7")
         shell.expect_exact(">>> ")
-        shell.send("only_rem\t")  # the session completes it
-        shell.expect_exact("only_remote")
+        shell.send("only_rem\t")
+        while shell.expect_exact(["only_remote", "\a"]):  # a busy machine's first answer may come too late
+            shell.send("\t")
         shell.sendline("")
         shell.expect("42.*>>> ")
         shell.sendline("exit()")
