@@ -205,7 +205,7 @@ class Operations:
             _, parts = dump(value)
         except SerializationError:
             return ByReference(value)
-        return value if sum(map(size, parts)) <= limit else ByReference(value)
+        return value if sum(map(len, parts)) <= limit else ByReference(value)
 
     def about(self, packages: Any) -> dict[str, Any]:
         """Return what there is to know of this machine."""
