@@ -83,10 +83,10 @@ class Flame(Calling):
         """
         display = displays.Silent() if quiet else displays.here()
         cell = Cell(request_for(code, silent, store_history))
-        self._connection.begin(cell, display)
+        self._connection.cells.begin(cell, display)
         goes_on = False
         try:
-            result = self._connection.finish(cell, display, show_result, timeout)
+            result = self._connection.cells.finish(cell, display, show_result, timeout)
         except FlameTimeout:
             goes_on = True
             future = CellFuture(self._connection, cell)
@@ -94,7 +94,7 @@ class Flame(Calling):
             raise future.too_late(timeout) from None
         finally:
             if not goes_on:
-                self._connection.end(cell, display)
+                self._connection.cells.end(cell, display)
         if check and result.error is not None:
             raise result.error
         return result

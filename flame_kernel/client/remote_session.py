@@ -144,7 +144,7 @@ class RemoteSession:
 
     def close(self) -> None:
         """End the session and its process, for everyone who is attached, and this connection with it."""
-        self._connection.end_session()
+        self._connection.end()
 
     def __repr__(self) -> str:
         return f"<session {self.name!r} on {self._connection.endpoint.name} ({self.kernel})>"

@@ -78,7 +78,7 @@ class CellFuture(Future[CellResult]):
         """
         cell = Cell(request_for(code, silent=False, store_history=store_history, stdin=False))
         future = cls(connection, cell, title)
-        connection.begin(cell, displays.here())
+        connection.cells.begin(cell, displays.here())
         future.follow_on()
         return future
 
@@ -144,12 +144,12 @@ class CellFuture(Future[CellResult]):
         began = time.monotonic()
         error: BaseException | None = None
         try:
-            self._gave = self._connection.finish(self._cell, self._tee, False, None)
+            self._gave = self._connection.cells.finish(self._cell, self._tee, False, None)
             error = self._gave.error
         except Exception as ended:  # noqa: BLE001  # it's the answer
             error = ended
         finally:
-            self._connection.end(self._cell, displays.here())
+            self._connection.cells.end(self._cell, displays.here())
         self._took = time.monotonic() - began
         if error is not None:
             self.set_exception(error)
