@@ -64,6 +64,11 @@ class Ssh(msgspec.Struct, frozen=True):
     port: int = 0
     python: str = ""
 
+    @property
+    def bare(self) -> Ssh:
+        """The same host, whatever Python is used there."""
+        return Ssh(self.host, self.user, self.port)
+
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         user = f"{self.user}@" if self.user else ""

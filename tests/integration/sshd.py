@@ -140,7 +140,7 @@ KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
 MaxStartups 100
 LogLevel ERROR
-SetEnv FLAME_HOME={self.home} PATH={self.bin}:/usr/bin:/bin PIP_NO_INDEX=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+SetEnv FLAME_HOME={self.home} PATH={self.bin}:/usr/bin:/bin PIP_NO_INDEX=1 PIP_NO_COMPILE=1
 """
 
     def _client_config(self) -> str:
@@ -151,11 +151,12 @@ Host refused
   IdentityFile {self.folder / "other"}
 Host jump
   ProxyJump far
+Host * !refused
+  IdentityFile {self.folder / "id"}
 Host far jump stranger refused
   HostName 127.0.0.1
   Port {self.port}
   User {getpass.getuser()}
-  IdentityFile {self.folder / "id"}
   IdentitiesOnly yes
   IdentityAgent none
   UserKnownHostsFile {self.folder / "known_hosts"}

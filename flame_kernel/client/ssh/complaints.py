@@ -52,10 +52,10 @@ _TABLE: tuple[tuple[str, type[ConnectError], str, str], ...] = (
         "check the address, the network and the firewall",
     ),
     (
-        r"administratively prohibited|open failed: .*(prohibited|unknown channel type)",
+        r"channel \d+: open failed",
         ServerUnreachable,
-        "sshd on {name} does not allow unix sockets to be forwarded",
-        "set AllowStreamLocalForwarding there, or use flame-server and a port",
+        "sshd on {name} forwards to no unix socket",
+        "have AllowStreamLocalForwarding (and AllowTcpForwarding) set to yes there, or use flame-server and a port",
     ),
     (r"Could not request local forwarding|unix_listener", ServerUnreachable, "ssh can't listen here", "see its reason"),
     (r"[Bb]ad configuration option|Bad owner or permissions", ServerUnreachable, "ssh refuses to start", "mend that"),
@@ -104,5 +104,6 @@ def missing(target: Ssh) -> NotInstalled:
 def _fill(target: Ssh, text: str) -> str:
     user = f"{target.user}@" if target.user else ""
     port = f"-p {target.port} " if target.port else ""
-    bare = Ssh(target.host, target.user, target.port)
-    return text.format(name=bare, ssh=f"ssh {port}{user}{target.host}", install=f"flame ssh-install {bare}")
+    return text.format(
+        name=target.bare, ssh=f"ssh {port}{user}{target.host}", install=f"flame ssh-install {target.bare}"
+    )
