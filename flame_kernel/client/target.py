@@ -129,8 +129,8 @@ def _ssh(text: str) -> Ssh:
             f"{text!r} names no host for ssh; say ssh://host, ssh://user@host or ssh://user@host:port, and behind "
             "that the path of a Python over there if remote-flame isn't found by itself"
         )
-    python = found["python"] or ""
-    python = python.removeprefix("/") if python.startswith("/~/") else python.rstrip("/")
+    python = (found["python"] or "").rstrip("/")
+    python = python.removeprefix("/") if python.startswith("/~/") else python
     return Ssh(found["ipv6"] or found["host"], found["user"] or "", port, python)
 
 

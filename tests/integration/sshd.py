@@ -28,7 +28,8 @@ class Sshd:
     """An sshd, the far side that it leads to, and the configuration of a client that may log in.
 
     Its names in that configuration: ``far``; ``jump``, which goes through ``far``; ``stranger``, whose host key nobody
-    knows; ``refused``, which comes with a key that isn't admitted.
+    knows and is kept nowhere; ``new``, likewise, but it's kept; ``refused``, which comes with a key that isn't
+    admitted.
 
     Args:
         folder: A short folder for all of it.
@@ -40,6 +41,8 @@ class Sshd:
         self.client_home = folder / "c"
         self.bin = folder / "bin"
         self.config = folder / "config"
+        self.pip_config = folder / "pip.conf"
+        self.pip_config.write_text("[global]\nno-index = yes\n")
         self.port = free_port()
         self._program: Program | None = None
         assert SSHD is not None, "apt-get install openssh-server"
@@ -140,11 +143,13 @@ KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
 MaxStartups 100
 LogLevel ERROR
-SetEnv FLAME_HOME={self.home} PATH={self.bin}:/usr/bin:/bin PIP_NO_INDEX=1 PIP_NO_COMPILE=1
+SetEnv FLAME_HOME={self.home} PATH={self.bin}:/usr/bin:/bin PIP_CONFIG_FILE={self.pip_config} PIP_NO_COMPILE=1
 """
 
     def _client_config(self) -> str:
         return f"""\
+Host new
+  UserKnownHostsFile {self.folder / "new_hosts"}
 Host stranger
   UserKnownHostsFile /dev/null
 Host refused
@@ -153,7 +158,7 @@ Host jump
   ProxyJump far
 Host * !refused
   IdentityFile {self.folder / "id"}
-Host far jump stranger refused
+Host far jump stranger refused new
   HostName 127.0.0.1
   Port {self.port}
   User {getpass.getuser()}

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pexpect
 import psutil
 import pytest
 
 from flame_kernel import Flame, Host, connect
+from flame_kernel.client.ssh import tunnel
+from flame_kernel.client.ssh.local import LocalEnd
 from flame_kernel.errors import (
     ConfigurationError,
     ConnectError,
@@ -17,10 +23,11 @@ from flame_kernel.errors import (
     HostUnknown,
     KeyRefused,
     NotInstalled,
+    NotPermitted,
     ServerUnreachable,
 )
 from tests.conformance.kernels import Home, running
-from tests.integration.servers import flame_command, short_folder, until
+from tests.integration.servers import PATIENCE_S, Program, flame_command, short_folder, until
 from tests.integration.sshd import Sshd
 from tests.integration.work import in_thread
 
@@ -36,6 +43,17 @@ for n in range(300):
             time.sleep(0.01)
 """
 LINES = "".join(f"line {n}\n" for n in range(300))
+
+# Tells that it was interrupted, and waits for a line from the terminal.
+PATIENT = """
+import time
+print("ready", flush=True)
+try:
+    time.sleep(100)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+print("then", input("go? "), flush=True)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -55,22 +73,30 @@ def flame(sshd: Sshd) -> Iterator[Flame]:
     until(lambda: not sshd.clients())
 
 
+def server_of(flame: Flame) -> int:
+    return flame.module("os").getppid()
+
+
 def refused(target: str) -> ConnectError:
+    """Connect, and return the error that this has to give: one line."""
     with pytest.raises(ConnectError) as caught:
-        connect(target, timeout=20)
+        connect(target, timeout=20).close()
     assert "\n" not in str(caught.value)
     return caught.value
+
+
+def listening(process: psutil.Process) -> list[object]:
+    return [connection for connection in process.net_connections() if connection.status == psutil.CONN_LISTEN]
 
 
 # ---------------------------------------------------------------- the way there
 
 
-def test_it_starts_the_users_server_there_without_a_port(sshd: Sshd, flame: Flame) -> None:
+def test_it_starts_the_users_server_there_and_opens_no_port(sshd: Sshd, flame: Flame) -> None:
     (server,) = sshd.servers()
-    assert flame.module("os").environ["FLAME_HOME"] == str(sshd.home)
-    assert not any(connection.status == psutil.CONN_LISTEN for connection in server.net_connections())
     (ssh,) = sshd.clients()
-    assert not any(connection.status == psutil.CONN_LISTEN for connection in ssh.net_connections())
+    assert server_of(flame) == server.pid
+    assert listening(server) == listening(ssh) == []
 
 
 def test_cells_and_calls_run_there(flame: Flame) -> None:
@@ -80,64 +106,84 @@ def test_cells_and_calls_run_there(flame: Flame) -> None:
     assert "ssh://far" in repr(flame)
 
 
-def test_the_clients_key_is_enrolled_and_a_role_that_it_was_given_stays(sshd: Sshd, flame: Flame) -> None:
-    own = flame_command(sshd.environ(), "keys", "own").stdout.split()[1]
+def test_the_clients_key_is_enrolled_and_keeps_a_role_that_it_was_given(
+    sshd: Sshd, flame: Flame, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLAME_HOME", str(folder / "other"))
     keys = sshd.home / "config" / "authorized_keys"
-    assert keys.read_text().count(own) == 1
     before = keys.read_text()
-    keys.write_text(before.replace("admin ", "observe "))
-    try:
-        with pytest.raises(ConnectError if False else Exception, match="observe"):
-            connect("ssh://far")
-    finally:
-        keys.write_text(before)
+    with connect("ssh://far") as other:
+        assert len(other.sessions()) == 1  # another key sees its own sessions only
+    (enrolled,) = keys.read_text().removeprefix(before).splitlines()
+    assert enrolled.startswith("admin flame-curve25519 ")
+    keys.write_text(before + enrolled.replace("admin", "observe") + "\n")
+    with pytest.raises(NotPermitted, match="observe"):
+        connect("ssh://far")
+    keys.write_text(before)
 
 
-def test_a_second_connection_finds_the_same_server_and_calls_ssh_once(sshd: Sshd, flame: Flame) -> None:
+def test_a_second_connection_finds_the_same_server_and_calls_ssh_once(
+    sshd: Sshd, flame: Flame, monkeypatch: pytest.MonkeyPatch
+) -> None:
     called = sshd.folder / "called"
     wrapper = sshd.folder / "my ssh"
     wrapper.write_text(f'#!/bin/sh\necho "$@" >>"{called}"\nexec {sshd.ssh} "$@"\n')
     wrapper.chmod(0o755)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FLAME_SSH", f"'{wrapper}' -v")  # a program with a space in its name, and an option
-        with connect("ssh://far") as second:
-            assert second.module("os").getppid() == flame.module("os").getppid()
-        until(lambda: len(sshd.clients()) == 1)
+    monkeypatch.setenv("FLAME_SSH", f"'{wrapper}' -4")  # a program with a space in its name, and an option
+    with connect("ssh://far") as second:
+        assert server_of(second) == server_of(flame)
     (call,) = called.read_text().splitlines()
-    assert call.startswith("-v -T ")
+    assert call.startswith("-4 ")
+    assert "BatchMode=yes" in call  # nobody can answer
 
 
 def test_an_address_with_user_and_port_through_a_jump_host(sshd: Sshd, flame: Flame) -> None:
-    with connect(f"ssh://{psutil.Process().username()}@jump:{sshd.port}") as jumped:
-        assert jumped.module("os").getppid() == flame.module("os").getppid()
+    with Host(f"ssh://{psutil.Process().username()}@jump:{sshd.port}") as host:
+        assert [session.name for session in host.sessions()] == [flame.session.name]
 
 
 def test_a_python_over_there_can_be_named(sshd: Sshd, flame: Flame) -> None:
-    python = Path(os.sys.executable)
+    python = Path(sys.executable)
     for path in (python, python.parent.parent):  # itself, and its environment
         with Host(f"ssh://far{path}") as host:
             assert [session.name for session in host.sessions()] == [flame.session.name]
-    assert isinstance(refused("ssh://far/usr/bin/python3"), NotInstalled)
+    error = refused("ssh://far/usr/bin/env")  # no Python, or one without remote-flame
+    assert isinstance(error, NotInstalled)
+    assert "/usr/bin/env" in str(error)
 
 
-def test_commands_take_it(sshd: Sshd, flame: Flame) -> None:
+def test_commands_take_it(sshd: Sshd, flame: Flame, tmp_path: Path) -> None:
     listed = flame_command(sshd.environ(), "ls", "ssh://far")
     assert flame.session.name in listed.stdout, listed.stderr
     evaluated = flame_command(sshd.environ(FLAME_HOST="ssh://far"), "eval", "6 * 7")
     assert evaluated.stdout == "42\n", evaluated.stderr
+    environ = sshd.environ(JUPYTER_DATA_DIR=str(tmp_path))
+    installed = flame_command(environ, "install", "--host", "ssh://ada@far:22")
+    assert installed.returncode == 0, installed.stderr
+    kernelspec = tmp_path / "kernels" / "flame-ssh-ada-far-22" / "kernel.json"
+    assert json.loads(kernelspec.read_bytes())["argv"][-2:] == ["--host", "ssh://ada@far:22"]
 
 
 def test_a_port_of_the_loopback_interface_where_ssh_has_no_unix_sockets(
-    sshd: Sshd, flame: Flame, monkeypatch: pytest.MonkeyPatch
+    flame: Flame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flame_kernel.client.ssh import tunnel
-    from flame_kernel.client.ssh.local import LocalEnd
+    class Tcp(LocalEnd):
+        @classmethod
+        def fresh(cls, folder: Path, unix: bool = False) -> LocalEnd:
+            return LocalEnd.fresh(folder, unix=False)
 
-    monkeypatch.setattr(
-        tunnel, "LocalEnd", type("Tcp", (LocalEnd,), {"fresh": lambda folder: LocalEnd.fresh(folder, unix=False)})
-    )
+    monkeypatch.setattr(tunnel, "LocalEnd", Tcp)
     with connect("ssh://far") as second:
         assert second.evaluate("1 + 1") == 2
+
+
+def test_listing_sessions_starts_no_server(sshd: Sshd) -> None:
+    with short_folder() as folder:
+        elsewhere = sshd.bin / "elsewhere"
+        elsewhere.write_text(f'#!/bin/sh\nFLAME_HOME={folder}/h exec {sys.executable} "$@"\n')
+        elsewhere.chmod(0o755)
+        with pytest.raises(ServerUnreachable, match="there are no sessions on"):
+            Host(f"ssh://far{elsewhere}")
 
 
 # ---------------------------------------------------------------- cuts
@@ -145,38 +191,40 @@ def test_a_port_of_the_loopback_interface_where_ssh_has_no_unix_sockets(
 
 def test_nothing_is_lost_when_ssh_ends_in_a_cell(sshd: Sshd, flame: Flame, tmp_path: Path) -> None:
     half, last = tmp_path / "half", tmp_path / "last"
-    running_cell = in_thread(flame.run, CELL.format(half=str(half), last=str(last)), quiet=True)
+    cell = in_thread(flame.run, CELL.format(half=str(half), last=str(last)), quiet=True)
     until(half.exists)
     old = sshd.clients()
     sshd.cut()
     until(lambda: [process for process in sshd.clients() if process not in old])
     last.touch()
-    assert "".join(output["text"] for output in running_cell.result(30).outputs) == LINES
+    assert "".join(output["text"] for output in cell.result(PATIENCE_S).outputs) == LINES
     assert flame.evaluate("n") == 299
 
 
 def test_nothing_is_lost_when_sshd_is_away_for_a_while(sshd: Sshd, flame: Flame, tmp_path: Path) -> None:
     half, last = tmp_path / "half", tmp_path / "last"
-    running_cell = in_thread(flame.run, CELL.format(half=str(half), last=str(last)), quiet=True)
+    cell = in_thread(flame.run, CELL.format(half=str(half), last=str(last)), quiet=True)
     until(half.exists)
     sshd.stop()
     called = in_thread(flame.evaluate, "6 * 7")
     last.touch()
     sshd.start()
-    assert "".join(output["text"] for output in running_cell.result(30).outputs) == LINES
-    assert called.result(30) == 42
+    assert "".join(output["text"] for output in cell.result(PATIENCE_S).outputs) == LINES
+    assert called.result(PATIENCE_S) == 42
 
 
-def test_a_notebook_through_ssh(sshd: Sshd, flame: Flame, tmp_path: Path) -> None:
+def test_a_notebook_that_moves_there_and_loses_ssh_in_a_cell(sshd: Sshd, flame: Flame, tmp_path: Path) -> None:
     half, last = tmp_path / "half", tmp_path / "last"
     home = Home()
     try:
-        with running(home, FLAME_HOST="ssh://far", FLAME_SSH=sshd.ssh) as kernel:
+        with running(home, FLAME_SSH=sshd.ssh) as kernel:
             front = kernel.frontend
-            assert front.execute("import os; os.getppid()").value == str(flame.module("os").getppid())
+            front.execute("%flame_connect ssh://far")
+            assert front.execute("import os; os.getppid()").value == str(server_of(flame))
             cell = front.send("execute_request", {"code": CELL.format(half=str(half), last=str(last)), "silent": False})
             until(half.exists)
-            sshd.cut()
+            (ssh,) = [process for process in sshd.clients() if process.ppid() == kernel.process.pid]
+            ssh.kill()
             last.touch()
             assert front.finish(cell).text() == LINES
             kernel.shut_down()
@@ -185,30 +233,43 @@ def test_a_notebook_through_ssh(sshd: Sshd, flame: Flame, tmp_path: Path) -> Non
     until(lambda: len(sshd.clients()) == 1)
 
 
-def test_a_session_is_kept_and_found_again(sshd: Sshd, flame: Flame) -> None:
-    with connect("ssh://far", session="kept") as first:
-        first["x"] = 5
-    with connect("ssh://far", session="kept") as again:
-        assert again["x"] == 5
-        again.session.close()
-
-
-def test_a_key_that_ssh_refuses_after_a_cut_ends_the_connection_with_its_reason(sshd: Sshd, flame: Flame) -> None:
+def test_a_key_that_ssh_refuses_after_a_cut_ends_the_connection_and_says_why(sshd: Sshd, flame: Flame) -> None:
     admitted = sshd.folder / "authorized_keys"
     keys = admitted.read_text()
+    before = sshd.clients()
     with connect("ssh://far") as doomed:
-        (ssh,) = [
-            process
-            for process in sshd.clients()
-            if process.create_time() == max(map(psutil.Process.create_time, sshd.clients()))
-        ]
+        (ssh,) = [process for process in sshd.clients() if process not in before]
         admitted.write_text("")
         try:
             ssh.kill()
-            with pytest.raises(KeyRefused, match="Permission denied"):
-                doomed.run("1", quiet=True, timeout=30)
+            until(lambda: doomed.closed)
         finally:
             admitted.write_text(keys)
+        with pytest.raises(KeyRefused, match="Permission denied"):
+            doomed.run("1")
+
+
+# ---------------------------------------------------------------- a terminal
+
+
+def test_on_a_terminal_ssh_may_ask_and_keeps_out_of_the_way_of_ctrl_c(sshd: Sshd, flame: Flame, tmp_path: Path) -> None:
+    script = tmp_path / "patient.py"
+    script.write_text(PATIENT)
+    before = sshd.clients()
+    arguments = ["-m", "flame_kernel", "run", "-H", "ssh://new", str(script)]
+    with pexpect.spawn(sys.executable, arguments, env=sshd.environ(), timeout=PATIENCE_S, encoding="utf-8") as terminal:
+        terminal.expect("continue connecting")
+        terminal.sendline("yes")
+        terminal.expect("ready")
+        (ssh,) = [process for process in sshd.clients() if process not in before]
+        terminal.sendintr()
+        terminal.expect("interrupted")
+        terminal.expect(r"go\? ")
+        assert ssh.is_running()
+        terminal.sendline("on")
+        terminal.expect("then on")
+        terminal.expect(pexpect.EOF)
+    assert terminal.exitstatus == 0
 
 
 # ---------------------------------------------------------------- what can go wrong
@@ -272,20 +333,27 @@ def test_a_host_without_remote_flame_and_what_to_do(sshd: Sshd) -> None:
     assert "flame ssh-install ssh://far" in str(error)
 
 
-def test_listing_sessions_starts_no_server(sshd: Sshd) -> None:
-    with short_folder() as folder:
-        (folder / "s").mkdir()
-        empty = sshd.bin / "empty"
-        empty.write_text(f'#!/bin/sh\nFLAME_HOME={folder}/s exec {os.sys.executable} "$@"\n')
-        empty.chmod(0o755)
-        with pytest.raises(ServerUnreachable, match="there are no sessions on"):
-            Host(f"ssh://far{empty}")
+# ---------------------------------------------------------------- what is left
 
 
-def test_nothing_is_left_of_ssh(sshd: Sshd) -> None:
+def test_nothing_is_left_of_a_connection(sshd: Sshd, flame: Flame) -> None:
+    before = sshd.clients()
     with connect("ssh://far"):
-        assert sshd.clients()
-    until(lambda: not [process for process in sshd.clients() if process.ppid() != os.getpid()])
-    sockets = list((sshd.client_home / "run").glob("ssh-*"))
-    until(lambda: len(list((sshd.client_home / "run").glob("ssh-*"))) <= 1)
-    assert len(sockets) <= 2
+        assert len(sshd.clients()) == len(before) + 1
+    until(lambda: sshd.clients() == before)
+    until(lambda: len(list((sshd.client_home / "run").glob("ssh-*"))) == len(before))
+
+
+def test_ssh_ends_with_a_client_that_was_killed(sshd: Sshd, flame: Flame) -> None:
+    before = sshd.clients()
+    code = "from flame_kernel import connect; flame = connect('ssh://far'); print('ready'); input()"
+    client = Program([sys.executable, "-c", code], sshd.environ(), gated=True)
+    try:
+        client.wait_for("ready")
+        assert len(sshd.clients()) == len(before) + 1
+        os.kill(client.process.pid, signal.SIGKILL)
+    finally:
+        client.kill()
+        assert client.process.stdin is not None
+        client.process.stdin.close()
+    until(lambda: sshd.clients() == before)

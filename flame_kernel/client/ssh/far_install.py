@@ -76,7 +76,9 @@ def serve(python: str) -> None:
             where = ["--no-index", "--find-links", str(wheels)] if request["offline"] else ["--retries", "1"]
             what = [str(wheels / name) for name in request["install"]]
             environ = dict(os.environ, PYTHONPATH=os.path.join(temporary, "pip"))
-            wrong = run([python, "-m", "pip", "install", "--no-input", "--quiet", *where, *what], environ)
+            # The pip that runs counts as installed, but has to be.
+            options = ["--no-input", "--quiet", "--ignore-installed"]
+            wrong = run([python, "-m", "pip", "install", *options, *where, *what], environ)
             tell(failed=wrong)
             if not wrong:
                 return
