@@ -44,7 +44,7 @@ def test_other_logins_never_depend_on_ours() -> None:
 
 @pytest.mark.parametrize("text", ["no-such-program", "'ssh", " "])
 def test_a_program_that_can_not_be_called(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="no program|can't be read"):
+    with pytest.raises(ConfigurationError, match=r"no program|can't be read"):
         Program.find({"FLAME_SSH": text, "PATH": "/bin"})
 
 
@@ -73,22 +73,21 @@ def test_a_private_environment_comes_before_what_is_on_the_path(tmp_path: Path) 
     missing = MARKER + '{"missing":true}'
     executable(tmp_path / "bin" / "python3", "other").write_text("#!/bin/sh\nexit 1\n")
     assert looked_for(tmp_path, Ssh("gpu1")) == missing
-    executable(tmp_path / ".local" / "bin" / "flame", "user's")
-    assert looked_for(tmp_path, Ssh("gpu1")) == "user's ssh-serve"
-    executable(tmp_path / "bin" / "flame", "path's")
-    assert looked_for(tmp_path, Ssh("gpu1")) == "path's ssh-serve"
+    executable(tmp_path / ".local" / "bin" / "flame", "of-user")
+    assert looked_for(tmp_path, Ssh("gpu1")) == "of-user ssh-serve"
+    executable(tmp_path / "bin" / "flame", "on-path")
+    assert looked_for(tmp_path, Ssh("gpu1")) == "on-path ssh-serve"
     root = tmp_path / ".local" / "share" / "remote-flame" / "ssh"
     executable(root / "0.1.0-1" / "bin" / "python", "own")
     (root / "current").symlink_to("0.1.0-1")
     assert looked_for(tmp_path, Ssh("gpu1")) == "own -m flame_kernel ssh-serve"
-    assert looked_for(tmp_path, Ssh("gpu1"), FLAME_HOME=str(tmp_path / "home")) == "path's ssh-serve"
+    assert looked_for(tmp_path, Ssh("gpu1"), FLAME_HOME=str(tmp_path / "home")) == "on-path ssh-serve"
 
 
 def test_a_named_python_is_the_only_one_that_counts(tmp_path: Path) -> None:
-    executable(tmp_path / "bin" / "flame", "path's")
-    executable(tmp_path / "venv" / "bin" / "python", "named").write_text(
-        '#!/bin/sh\n[ "$1" = -c ] || echo named "$@"\n'
-    )
-    for python in (f"{tmp_path}/venv", f"{tmp_path}/venv/bin/python", "~/venv"):
-        assert looked_for(tmp_path, Ssh("gpu1", python=python)) == "named -m flame_kernel ssh-serve"
+    executable(tmp_path / "bin" / "flame", "on-path")
+    python = executable(tmp_path / "venv" / "bin" / "python", "named")
+    python.write_text('#!/bin/sh\n[ "$1" = -c ] || echo named "$@"\n')
+    for named in (f"{tmp_path}/venv", f"{tmp_path}/venv/bin/python", "~/venv"):
+        assert looked_for(tmp_path, Ssh("gpu1", python=named)) == "named -m flame_kernel ssh-serve"
     assert looked_for(tmp_path, Ssh("gpu1", python="/nowhere")) == MARKER + '{"missing":true}'

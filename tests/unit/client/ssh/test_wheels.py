@@ -85,9 +85,7 @@ def test_packages_for_another_machine_are_fetched_from_our_index(
     fake_wheel(index, "pure", "py3-none-any")
     there = Answer(version=(3, 99), platform="linux-aarch64")
     fake_wheel(index, "compiled", f"cp{sys.version_info[0]}{sys.version_info[1]}-none-any")
-    with pytest.raises(
-        ConfigurationError, match=r"for Python 3\.99 on linux-aarch64 could not be fetched here: .*compi"
-    ):
+    with pytest.raises(ConfigurationError, match=r"3\.99 on linux-aarch64 could not be fetched here: .*compi"):
         download(there, ["manylinux_2_17_aarch64"], own, folder)
     fake_wheel(index, "compiled", "cp399-cp399-manylinux_2_17_aarch64")
     fetched = download(there, ["manylinux_2_17_aarch64", "linux_aarch64"], own, folder)
