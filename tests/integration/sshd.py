@@ -29,7 +29,7 @@ class Sshd:
 
     Its names in that configuration: ``far``; ``jump``, which goes through ``far``; ``stranger``, whose host key nobody
     knows and is kept nowhere; ``new``, likewise, but it's kept; ``refused``, which comes with a key that isn't
-    admitted.
+    admitted; ``shared``, for which a master may be there.
 
     Args:
         folder: A short folder for all of it.
@@ -158,7 +158,9 @@ Host jump
   ProxyJump far
 Host * !refused
   IdentityFile {self.folder / "id"}
-Host far jump stranger refused new
+Host shared
+  ControlPath {self.folder / "ctl"}
+Host far jump stranger refused new shared
   HostName 127.0.0.1
   Port {self.port}
   User {getpass.getuser()}

@@ -19,6 +19,7 @@ from flame_kernel.client.ssh.local import LocalEnd
 from flame_kernel.errors import (
     ConfigurationError,
     ConnectError,
+    FlameTimeout,
     HostKeyChanged,
     HostUnknown,
     KeyRefused,
@@ -85,6 +86,12 @@ def refused(target: str) -> ConnectError:
     return caught.value
 
 
+def others_gone(sshd: Sshd) -> list[psutil.Process]:
+    """Wait until the ssh of the session that all share is the only one; another may take a moment to end."""
+    until(lambda: len(sshd.clients()) == 1)
+    return sshd.clients()
+
+
 def listening(process: psutil.Process) -> list[object]:
     return [connection for connection in process.net_connections() if connection.status == psutil.CONN_LISTEN]
 
@@ -94,7 +101,7 @@ def listening(process: psutil.Process) -> list[object]:
 
 def test_it_starts_the_users_server_there_and_opens_no_port(sshd: Sshd, flame: Flame) -> None:
     (server,) = sshd.servers()
-    (ssh,) = sshd.clients()
+    (ssh,) = others_gone(sshd)
     assert server_of(flame) == server.pid
     assert listening(server) == listening(ssh) == []
 
@@ -103,6 +110,7 @@ def test_cells_and_calls_run_there(flame: Flame) -> None:
     assert flame.evaluate("6 * 7") == 42
     assert flame.run("x = 20; x + 1", quiet=True).value == 21
     assert len(flame.builtin("bytes")(3 * 2**20)) == 3 * 2**20
+    assert flame.module("os").getcwd() == str(Path.home())  # where a login begins, not where this client works
     assert "ssh://far" in repr(flame)
 
 
@@ -140,6 +148,26 @@ def test_a_second_connection_finds_the_same_server_and_calls_ssh_once(
 def test_an_address_with_user_and_port_through_a_jump_host(sshd: Sshd, flame: Flame) -> None:
     with Host(f"ssh://{psutil.Process().username()}@jump:{sshd.port}") as host:
         assert [session.name for session in host.sessions()] == [flame.session.name]
+
+
+def test_a_master_of_the_users_own_is_used_and_keeps_nothing(sshd: Sshd, flame: Flame) -> None:
+    only = others_gone(sshd)
+    told = ["-o", "PermitLocalCommand=yes", "-o", "LocalCommand=echo ready"]
+    master = Program([*sshd.ssh.split(), "-M", *told, "-N", "shared"], sshd.environ())
+    admitted = sshd.folder / "authorized_keys"
+    keys = admitted.read_text()
+    try:
+        master.wait_for("ready")
+        admitted.write_text("")  # nobody can log in any more
+        with connect("ssh://shared") as second:
+            assert server_of(second) == server_of(flame)
+        until(lambda: len(sshd.clients()) == len(only) + 1)
+        process = psutil.Process(master.process.pid)
+        assert [socket for socket in process.net_connections("unix") if socket.laddr]  # it can be seen
+        until(lambda: not [socket for socket in process.net_connections("unix") if "/run/ssh-" in socket.laddr])
+    finally:
+        admitted.write_text(keys)
+        master.kill()
 
 
 def test_a_python_over_there_can_be_named(sshd: Sshd, flame: Flame) -> None:
@@ -193,7 +221,7 @@ def test_nothing_is_lost_when_ssh_ends_in_a_cell(sshd: Sshd, flame: Flame, tmp_p
     half, last = tmp_path / "half", tmp_path / "last"
     cell = in_thread(flame.run, CELL.format(half=str(half), last=str(last)), quiet=True)
     until(half.exists)
-    old = sshd.clients()
+    old = others_gone(sshd)
     sshd.cut()
     until(lambda: [process for process in sshd.clients() if process not in old])
     last.touch()
@@ -230,13 +258,13 @@ def test_a_notebook_that_moves_there_and_loses_ssh_in_a_cell(sshd: Sshd, flame: 
             kernel.shut_down()
     finally:
         assert home.close() == []
-    until(lambda: len(sshd.clients()) == 1)
+    others_gone(sshd)
 
 
 def test_a_key_that_ssh_refuses_after_a_cut_ends_the_connection_and_says_why(sshd: Sshd, flame: Flame) -> None:
     admitted = sshd.folder / "authorized_keys"
     keys = admitted.read_text()
-    before = sshd.clients()
+    before = others_gone(sshd)
     with connect("ssh://far") as doomed:
         (ssh,) = [process for process in sshd.clients() if process not in before]
         admitted.write_text("")
@@ -255,7 +283,7 @@ def test_a_key_that_ssh_refuses_after_a_cut_ends_the_connection_and_says_why(ssh
 def test_on_a_terminal_ssh_may_ask_and_keeps_out_of_the_way_of_ctrl_c(sshd: Sshd, flame: Flame, tmp_path: Path) -> None:
     script = tmp_path / "patient.py"
     script.write_text(PATIENT)
-    before = sshd.clients()
+    before = others_gone(sshd)
     arguments = ["-m", "flame_kernel", "run", "-H", "ssh://new", str(script)]
     with pexpect.spawn(sys.executable, arguments, env=sshd.environ(), timeout=PATIENCE_S, encoding="utf-8") as terminal:
         terminal.expect("continue connecting")
@@ -322,6 +350,24 @@ def test_forwarding_that_sshd_does_not_allow(sshd: Sshd, flame: Flame) -> None:
     assert "AllowStreamLocalForwarding" in str(error)
 
 
+def test_an_ssh_that_says_nothing_is_given_up_in_time_with_all_that_it_started(
+    sshd: Sshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = sshd.folder / "silent"
+    silent.write_text("#!/bin/sh\nsleep 1234\n")
+    silent.chmod(0o755)
+    monkeypatch.setenv("FLAME_SSH", str(silent))
+    with pytest.raises(FlameTimeout, match=r"ssh did not get to ssh://far within 0\.5 s"):
+        connect("ssh://far", timeout=0.5)
+    until(
+        lambda: (
+            not [
+                process for process in psutil.process_iter(["cmdline"]) if process.info["cmdline"] == ["sleep", "1234"]
+            ]
+        )
+    )
+
+
 def test_a_host_without_remote_flame_and_what_to_do(sshd: Sshd) -> None:
     (sshd.bin / "flame").unlink()
     try:
@@ -337,7 +383,7 @@ def test_a_host_without_remote_flame_and_what_to_do(sshd: Sshd) -> None:
 
 
 def test_nothing_is_left_of_a_connection(sshd: Sshd, flame: Flame) -> None:
-    before = sshd.clients()
+    before = others_gone(sshd)
     with connect("ssh://far"):
         assert len(sshd.clients()) == len(before) + 1
     until(lambda: sshd.clients() == before)
@@ -345,7 +391,7 @@ def test_nothing_is_left_of_a_connection(sshd: Sshd, flame: Flame) -> None:
 
 
 def test_ssh_ends_with_a_client_that_was_killed(sshd: Sshd, flame: Flame) -> None:
-    before = sshd.clients()
+    before = others_gone(sshd)
     code = "from flame_kernel import connect; flame = connect('ssh://far'); print('ready'); input()"
     client = Program([sys.executable, "-c", code], sshd.environ(), gated=True)
     try:

@@ -6,6 +6,8 @@ Plain threads and pipes: a link's event loop has no subprocesses on Windows, and
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import subprocess
 import threading
 from collections import deque
@@ -63,6 +65,7 @@ class Login:
 
     def __init__(self, words: Sequence[str], request: bytes, ask: bool, on_end: Callable[[], None]) -> None:
         call, session = apart(words, ask)
+        self._group = session and os.name == "posix"
         self.status: int | None = None
         self._lines: deque[str] = deque(maxlen=_LINES)
         self._told: Future[Told] = Future()
@@ -125,8 +128,11 @@ class Login:
             self._process.stdin.close()
 
     def _kill(self) -> None:
-        if self.alive:
-            self._process.kill()
+        if self._process.poll() is None:
+            if self._group:  # with what it may have started: a wrapper an ssh, ssh a ProxyCommand
+                os.killpg(self._process.pid, signal.SIGKILL)
+            else:
+                self._process.kill()
 
     def _read(self) -> None:
         assert self._process.stdout is not None
