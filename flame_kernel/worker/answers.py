@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from flame_kernel.buffers import Buffer, size
+from flame_kernel.buffers import Buffer
 from flame_kernel.errors import SerializationError
 from flame_kernel.protocol.calls import Outcome, encode_answer
 from flame_kernel.protocol.references import CALLABLE, Reference
@@ -90,11 +90,11 @@ def encode(value: Any, number: int, plain: bool, objects: Objects, client: bytes
             if plain:
                 raise
         else:
-            keep = form is Format.PICKLE and type(value) not in _ATOMS and sum(map(size, parts)) <= _KEEP_UP_TO
+            keep = form is Format.PICKLE and type(value) not in _ATOMS and sum(map(len, parts)) <= _KEEP_UP_TO
             return encode_answer(Outcome.RESULT, number, form, parts), keep
     if type(value) is Several:
         form, parts = _several(value, plain, objects, client)
-        return encode_answer(Outcome.RESULT, number, form, parts), sum(map(size, parts)) <= _KEEP_UP_TO
+        return encode_answer(Outcome.RESULT, number, form, parts), sum(map(len, parts)) <= _KEEP_UP_TO
     return encode_answer(Outcome.REFERENCE, number, Format.JSON, [refer(value, objects, client).encode()]), False
 
 

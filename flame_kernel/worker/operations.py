@@ -9,7 +9,6 @@ from collections.abc import MutableMapping
 from types import ModuleType
 from typing import Any, Callable
 
-from flame_kernel.buffers import size
 from flame_kernel.errors import ProtocolError, SerializationError
 from flame_kernel.files import ends
 from flame_kernel.protocol.calls import Operation
@@ -107,7 +106,7 @@ class Operations:
 
     def load(self, form: int, parts: Any, plain: bool) -> Any:
         """Read operands; the client's proxies among them become what they stand for."""
-        if parts and size(parts[0]) < _SHORT and _PROXY not in bytes(parts[0]):
+        if parts and len(parts[0]) < _SHORT and _PROXY not in bytes(parts[0]):
             return load(form, parts, plain)  # most calls: nothing in it stands for something here
         with resolving(self._find):
             return load(form, parts, plain)
@@ -207,7 +206,7 @@ class Operations:
             _, parts = dump(value)
         except SerializationError as reason:
             return str(reason), None, error
-        total = sum(map(size, parts))
+        total = sum(map(len, parts))
         if total > limit:
             return f"the value has {total:,} bytes; up to {limit:,} are fetched unasked", None, error
         return "", value, error

@@ -15,7 +15,7 @@ import pytest
 
 from flame_kernel import Flame, connect
 from tests.integration.relay import Relay
-from tests.integration.servers import FlameServer, short_folder
+from tests.integration.servers import FlameServer, pair, short_folder
 from tests.integration.work import WAIT_FOR
 
 
@@ -38,7 +38,7 @@ def module_environ() -> Iterator[pytest.MonkeyPatch]:
 def client(server: FlameServer, module_environ: pytest.MonkeyPatch) -> FlameServer:
     """The module's server, with this process as a client that is paired with it."""
     module_environ.setenv("FLAME_HOME", str(server.client_home))
-    connect(server.invite).close()
+    pair(server.invite)
     return server
 
 
@@ -73,7 +73,7 @@ def lone_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Flame
 @pytest.fixture(scope="module")
 def module_relay(client: FlameServer) -> Iterator[Relay]:
     with Relay(client.port) as relay:
-        connect(client.fresh_invite(relay.port)).close()
+        pair(client.fresh_invite(relay.port))
         yield relay
 
 

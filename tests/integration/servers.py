@@ -20,6 +20,7 @@ from pathlib import Path
 
 import psutil
 
+from flame_kernel import Host
 from flame_kernel.security.folders import private
 
 RUNNING = "server is running."
@@ -41,6 +42,11 @@ def until(condition: Callable[[], object], timeout: float = PATIENCE_S) -> None:
     while not condition():
         assert time.monotonic() < end, f"it did not come true within {timeout:g} s"
         between.wait(0.01)
+
+
+def pair(invite: str) -> None:
+    """Have this process's key admitted, without a session: what becomes of one is for the tests that ask."""
+    Host(invite).close()
 
 
 def processes_of(home: Path) -> list[psutil.Process]:

@@ -21,7 +21,16 @@ from flame_kernel.security.invites import Invite
 from flame_kernel.security.key_text import fingerprint
 from flame_kernel.security.keys import KeyPair, load_or_create
 from tests.integration.guests import recorded, records, within
-from tests.integration.servers import RUNNING, FlameServer, Program, clean_environ, end_sessions, short_folder, until
+from tests.integration.servers import (
+    RUNNING,
+    FlameServer,
+    Program,
+    clean_environ,
+    end_sessions,
+    pair,
+    short_folder,
+    until,
+)
 from tests.integration.work import WAIT_FOR, in_thread
 
 LIMITS = """
@@ -51,7 +60,7 @@ def fort() -> Iterator[FlameServer]:
         (config / "server.toml").write_text(LIMITS)
         with server:
             patch.setenv("FLAME_HOME", str(server.client_home))
-            connect(server.invite).close()
+            pair(server.invite)
             yield server
 
 

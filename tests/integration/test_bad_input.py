@@ -35,7 +35,7 @@ from flame_kernel.security.invites import Invite
 from flame_kernel.security.keys import KeyPair
 from flame_kernel.security.known_hosts import KnownHosts
 from tests.integration.relay import Relay
-from tests.integration.servers import FlameServer, clean_environ, run_script, until
+from tests.integration.servers import FlameServer, clean_environ, pair, run_script, until
 
 MakeServer = Callable[..., FlameServer]
 
@@ -143,7 +143,7 @@ def test_unknown_key(server: FlameServer, pinned: Callable[[str, bytes], None]) 
 
 def test_removed_key(lone_server: MakeServer) -> None:
     server = lone_server()
-    connect(server.invite).close()
+    pair(server.invite)
     keys = AuthorizedKeys(server.home / "config" / "authorized_keys")
     (entry,) = keys.entries()
     assert keys.remove(entry.fingerprint)
@@ -154,7 +154,7 @@ def test_removed_key(lone_server: MakeServer) -> None:
 
 def test_changed_server_key(lone_server: MakeServer) -> None:
     server = lone_server()
-    connect(server.invite).close()
+    pair(server.invite)
     port = str(server.port)
     server.stop()
     (server.home / "config" / "server.key").unlink()
@@ -271,7 +271,7 @@ def test_no_unix_socket(stranger: Path, folder: Path) -> None:
 def test_unknown_kernel(client: FlameServer) -> None:
     line = refusal(client.address, UnknownKernel, "'fortran'", "python3", kernel="fortran")
     assert "there are" in line
-    until(lambda: not client.kernels())  # that of the test before may still be about to end
+    until(lambda: not client.kernels())  # those of the tests before are about to end
 
 
 def test_server_of_another_version_is_named(stranger: Path) -> None:

@@ -15,7 +15,7 @@ from jupyter_client.manager import start_new_kernel
 
 from flame_kernel import Flame, connect
 from flame_kernel.errors import CallsUnavailable, LinkLost
-from tests.integration.servers import PATIENCE_S, FlameServer
+from tests.integration.servers import PATIENCE_S, FlameServer, pair
 from tests.integration.work import in_thread
 
 BANNER = f"Python {sys.version} on {sys.platform}"
@@ -330,7 +330,7 @@ def test_another_language_has_a_console_and_no_calls(lone_server: Callable[..., 
         [sys.executable, "-m", "bash_kernel.install", "--prefix", str(folder)], check=True, capture_output=True
     )
     server = lone_server(JUPYTER_PATH=str(folder / "share" / "jupyter"))
-    connect(server.invite).close()
+    pair(server.invite)
     done = on_pipe(server, "word=kept\necho $word\n", "-k", "bash")
     first, where, *rest = done.stdout.splitlines()
     assert first.startswith("bash")

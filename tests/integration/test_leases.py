@@ -13,7 +13,7 @@ import pytest
 from flame_kernel import Host, connect
 from flame_kernel.errors import SessionDied
 from tests.integration.relay import Relay
-from tests.integration.servers import FlameServer, run_script, until
+from tests.integration.servers import FlameServer, pair, run_script, until
 from tests.integration.work import in_thread
 
 LIMIT = 400_000_000
@@ -38,7 +38,7 @@ def with_limits(lone_server: Callable[..., FlameServer]) -> Callable[..., FlameS
         lines = "\n".join(f"{name} = {value}" for name, value in limits.items())
         (server.home / "config" / "server.toml").write_text(f"[limits]\n{lines}\n")
         server.start()
-        connect(server.invite).close()
+        pair(server.invite)
         return server
 
     return make

@@ -13,7 +13,7 @@ import pytest
 from flame_kernel import Flame, Host, connect
 from flame_kernel.errors import SessionDied, UnknownSession
 from tests.integration.relay import Relay
-from tests.integration.servers import FlameServer, free_port, until
+from tests.integration.servers import FlameServer, free_port, pair, until
 from tests.integration.work import WAIT_FOR, in_thread, wait_until_set
 
 End = Callable[[FlameServer], object]
@@ -26,7 +26,7 @@ NAMES = ["killed", "stopped"]
 def server(lone_server: Callable[..., FlameServer]) -> FlameServer:
     """A server that is found again at its port, which this process is paired with."""
     server = lone_server("-p", str(free_port()))
-    connect(server.invite).close()
+    pair(server.invite)
     return server
 
 
@@ -100,7 +100,7 @@ def test_output_that_nobody_has_read_is_there_after_a_restart(server: FlameServe
     count = 300
     cell = f"began = True\nwait_for({str(gate)!r})\nfor n in range({count}): print('line', n, '.' * 1000, flush=True)"
     with Relay(server.port) as relay:
-        connect(server.fresh_invite(relay.port)).close()
+        pair(server.fresh_invite(relay.port))
         with (
             connect(relay.address, session="work") as flame,
             connect(server.address, session="work") as witness,

@@ -261,6 +261,15 @@ def test_a_notebook_that_moves_there_and_loses_ssh_in_a_cell(sshd: Sshd, flame: 
     others_gone(sshd)
 
 
+def test_a_server_that_was_killed_there_is_started_again_and_goes_on(sshd: Sshd) -> None:
+    with connect("ssh://far") as flame:
+        flame["x"] = 5
+        (server,) = sshd.servers()
+        server.kill()
+        assert flame.run("x + 1", quiet=True, timeout=PATIENCE_S).value == 6
+        assert server_of(flame) != server.pid
+
+
 def test_a_key_that_ssh_refuses_after_a_cut_ends_the_connection_and_says_why(sshd: Sshd, flame: Flame) -> None:
     admitted = sshd.folder / "authorized_keys"
     keys = admitted.read_text()

@@ -13,7 +13,7 @@ from flame_kernel import Flame, connect
 from flame_kernel.errors import LimitExceeded
 from flame_kernel.security.folders import private
 from tests.integration.relay import Relay
-from tests.integration.servers import FlameServer, until
+from tests.integration.servers import FlameServer, pair, until
 from tests.integration.work import in_thread
 
 MIB = 1024 * 1024
@@ -27,7 +27,7 @@ def server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FlameServe
     settings.write_text("[limits]\nwarm = 0\ntransfers = 1\n")
     with server:
         monkeypatch.setenv("FLAME_HOME", str(server.client_home))
-        connect(server.invite).close()
+        pair(server.invite)
         yield server
 
 
@@ -45,7 +45,7 @@ def test_one_more_copy_than_the_limit_is_refused_by_its_name(server: FlameServer
     there = tmp_path / "there"
     there.mkdir()
     with Relay(server.port) as relay, connect(server.address, session="copies") as near:
-        connect(server.fresh_invite(relay.port)).close()
+        pair(server.fresh_invite(relay.port))
         with connect(relay.address, session="copies") as far:
             relay.throttle(MIB)
             copy = in_thread(far.put, large, str(there / "large"), progress=False)

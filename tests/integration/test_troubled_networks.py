@@ -13,7 +13,7 @@ import pytest
 
 from flame_kernel import Flame, Host, connect
 from tests.integration.relay import Relay
-from tests.integration.servers import FlameServer, Program, until
+from tests.integration.servers import FlameServer, Program, pair, until
 from tests.integration.work import in_thread
 
 LINES = 400
@@ -140,7 +140,7 @@ def impatient(lone_server: Callable[..., FlameServer]) -> FlameServer:
     server.stop()
     (server.home / "config" / "server.toml").write_text("[limits]\nsilence_s = 6.0\n")
     server.start()
-    connect(server.invite).close()
+    pair(server.invite)
     return server
 
 
