@@ -194,6 +194,12 @@ class UnsafePath(TransferError):
     code = "unsafe-path"
 
 
+class ForwardError(FlameError):
+    """A port can't be forwarded, or nothing answers at its other end."""
+
+    code = "forward"
+
+
 class RemoteError(FlameError):
     """An exception of the remote side whose own type can't be loaded here.
 

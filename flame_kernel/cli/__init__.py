@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from flame_kernel import __version__
-from flame_kernel.cli import jupyter, keys, old_clients, serve, sessions, work
+from flame_kernel.cli import jupyter, keys, old_clients, ports, serve, sessions, work
 from flame_kernel.cli.serve import serve_main as serve_main
 from flame_kernel.cli.style import HELP, OneLine
 
@@ -35,5 +35,6 @@ for command in (
     work.console,
     work.run,
     work.evaluate,
+    ports.forward,
 ):
     main.add_command(command)

@@ -74,6 +74,7 @@ class Welcome(msgspec.Struct, frozen=True, omit_defaults=True):
         role: What this client may do in the session, as in ``authorized_keys``.
         owner: What its owner is called when the session belongs to another key.
         message_bytes: The largest message that the server takes, in bytes; 0 when it does not say.
+        versions: Those of Python and of packages whose values cross, as the session had them when it was started.
     """
 
     version: int
@@ -89,6 +90,7 @@ class Welcome(msgspec.Struct, frozen=True, omit_defaults=True):
     role: str = ""
     owner: str = ""
     message_bytes: int = 0
+    versions: dict[str, str] = {}
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -259,18 +261,26 @@ class SessionInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     shared: tuple[str, ...] = ()
 
 
-class KernelInfo(msgspec.Struct, frozen=True):
-    """A kernelspec of the host.
+class KernelInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a session can run on the host.
 
     Attributes:
         name: Its name.
         display_name: Its name for people.
         language: Its language.
+        kind: ``kernelspec``, or ``conda``, ``venv`` or ``pyenv`` for an environment that has none.
+        path: Its folder.
+        version: The version of an environment's Python, if its files tell.
+        ready: Whether an environment has ipykernel, so that a session can run in it.
     """
 
     name: str
     display_name: str
     language: str
+    kind: str = "kernelspec"
+    path: str = ""
+    version: str = ""
+    ready: bool = True
 
 
 class Done(msgspec.Struct, frozen=True, tag="done", omit_defaults=True):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from flame_kernel.errors import KernelStartFailed
 from flame_kernel.server import bootstrap
@@ -21,10 +22,12 @@ class KernelFacts:
     Attributes:
         language: Its language, such as ``python``.
         calls: Whether the worker is loaded, so that it answers calls.
+        versions: Those of Python and of packages whose values cross.
     """
 
     language: str
     calls: bool
+    versions: dict[str, str] = field(default_factory=dict)
 
 
 async def run(questions: Questions, worker_address: str, record: Path, leavings: str, transfers: int) -> KernelFacts:
@@ -46,8 +49,8 @@ async def run(questions: Questions, worker_address: str, record: Path, leavings:
     language = await _greet(questions)
     if language != "python":
         return KernelFacts(language, calls=False)
-    await _silently(questions, bootstrap.load(worker_address, record, leavings, transfers))
-    return KernelFacts(language, calls=True)
+    told = await _silently(questions, bootstrap.load(worker_address, record, leavings, transfers), bootstrap.VERSIONS)
+    return KernelFacts(language, calls=True, versions=bootstrap.told(told) or {})
 
 
 async def move(questions: Questions, folder: Path) -> None:
@@ -83,7 +86,10 @@ async def _greet(questions: Questions) -> str:
         return str(reply.content().get("language_info", {}).get("name", ""))
 
 
-async def _silently(questions: Questions, code: str) -> None:
-    reply = (await questions.ask("execute_request", silent(code))).content()
+async def _silently(questions: Questions, code: str, expression: str = "None") -> dict[str, Any]:
+    """Run code, and return what the kernel says of an expression's value afterwards."""
+    reply = (await questions.ask("execute_request", silent(code, {"value": expression}))).content()
     if reply.get("status") != "ok":
         raise KernelStartFailed(f"the Flame worker could not be loaded: {reply.get('ename')}: {reply.get('evalue')}")
+    value: dict[str, Any] = reply.get("user_expressions", {}).get("value", {})
+    return value

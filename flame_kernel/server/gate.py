@@ -311,6 +311,7 @@ class Gate:
             role=peer.grant.role.value,
             owner=self._access.owner_for(peer.caller, session),
             message_bytes=self._limits.message_bytes,
+            versions=session.facts.versions,
         )
 
     async def _say_goodbye(self, session: Session, attachment: Attachment) -> None:

@@ -166,7 +166,8 @@ class Kernel:
         if booting in done:
             self.facts = booting.result()
         elif dying in done:
-            raise KernelStartFailed(f"kernel {self.process.kernel!r} did not come up: {dying.result()}")
+            why = await self.process.why_not() or dying.result()
+            raise KernelStartFailed(f"kernel {self.process.kernel!r} did not come up: {why}")
         else:
             raise KernelStartFailed(f"kernel {self.process.kernel!r} gave no sign of life for {self._start_s:g} s")
         self._up = True

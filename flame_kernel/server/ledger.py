@@ -47,6 +47,7 @@ class SessionRecord(msgspec.Struct, frozen=True):
         calls: Whether the worker is loaded.
         cause: How the process ended, empty while it lives.
         shares: The fingerprints of the keys that it is shared with, and their roles.
+        versions: Those of Python and of packages whose values cross.
     """
 
     owner: str
@@ -59,6 +60,7 @@ class SessionRecord(msgspec.Struct, frozen=True):
     calls: bool
     cause: str = ""
     shares: dict[str, str] = {}
+    versions: dict[str, str] = {}
 
 
 class SessionFolder:

@@ -15,12 +15,13 @@ from typing import Any, BinaryIO, cast
 import msgspec
 import psutil
 from jupyter_client.connect import KernelConnectionInfo
-from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
+from jupyter_client.kernelspec import KernelSpec, NoSuchKernel
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.factory import KernelProvisionerFactory
 
 from flame_kernel.errors import KernelStartFailed, UnknownKernel
 from flame_kernel.server.adopted import AdoptedProcess
+from flame_kernel.server.kernelspecs import HostKernels, inherited, no_such, why_not
 from flame_kernel.transport.channels import ConnectionInfo
 
 # What tells a program that it runs below another Jupyter or Flame; a session starts afresh. JPY_PARENT_PID above all:
@@ -37,12 +38,6 @@ _NOT_INHERITED = (
 
 # How long the system may take to end a process that was killed, in seconds.
 _KILLED_S = 2.0
-
-
-def kernelspecs() -> dict[str, tuple[str, str]]:
-    """Return the host's kernelspecs: name to display name and language."""
-    found = KernelSpecManager().get_all_specs()
-    return {name: (info["spec"]["display_name"], info["spec"]["language"]) for name, info in found.items()}
 
 
 class Left(msgspec.Struct, frozen=True):
@@ -81,7 +76,6 @@ class KernelProcess:
         self.kernel = kernel
         self.kernel_id = kernel_id or uuid.uuid4().hex[:12]
         self.cwd = cwd
-        self._environ = {name: value for name, value in environ.items() if name not in _NOT_INHERITED}
         self.files = f"{glob.escape(str(folder / self.kernel_id))}*"  # all that it leaves in the folder
         self.log = folder / f"{self.kernel_id}.log"
         self.worker_address = f"ipc://{folder / f'{self.kernel_id}-w'}"
@@ -91,12 +85,14 @@ class KernelProcess:
             transport="ipc",
             ip=str(folder / self.kernel_id),
             connection_file=str(folder / f"{self.kernel_id}.json"),
+            kernel_spec_manager=HostKernels(),
         )
         try:
             self.language: str = self._manager.kernel_spec.language if self._manager.kernel_spec else ""
         except NoSuchKernel:
-            known = ", ".join(sorted(kernelspecs())) or "none at all"
-            raise UnknownKernel(f"there is no kernel named {kernel!r} on this host; there are: {known}") from None
+            raise UnknownKernel(no_such(kernel)) from None
+        inherit = inherited(environ, self._manager.kernel_spec)
+        self._environ = {name: value for name, value in inherit.items() if name not in _NOT_INHERITED}
         if _takes_unsigned(self._manager.kernel_spec):
             # The folder keeps everybody else out, and a signature passes over the whole of a large picture, twice.
             self._manager.session.key = b""
@@ -172,6 +168,10 @@ class KernelProcess:
     async def interrupt(self) -> None:
         """Send the kernel's process group SIGINT, or the kernel its interrupt message, as its kernelspec says."""
         await self._manager.interrupt_kernel()
+
+    async def why_not(self) -> str:
+        """Tell why it may not have come up, as far as its environment tells."""
+        return await why_not(self._manager.kernel_spec)
 
     def interrupt_children(self) -> None:
         """Send SIGINT to the kernel's descendants in other groups, which a signal to its own does not reach."""

@@ -15,6 +15,7 @@ from flame_kernel.protocol.messages import Hello
 from flame_kernel.protocol.session import SessionState
 from flame_kernel.security.folders import private as private_folder
 from flame_kernel.server.config import ServerConfig
+from flame_kernel.server.environments import absolute
 from flame_kernel.server.kernel import Kernel
 from flame_kernel.server.ledger import Ledger, SessionFolder, SessionRecord
 from flame_kernel.server.pool import WarmPool
@@ -167,7 +168,7 @@ class Registry:
         # Only a client on this machine, by the unix socket, works in the same folders.
         there = Path(hello.folder) if hello.folder and not key.owner else None
         folder = there if there is not None and there.is_dir() else Path.home()
-        kernelspec = hello.kernel or self._config.kernel
+        kernelspec = absolute(hello.kernel or self._config.kernel, folder)
         warm = await self._pool.take(kernelspec)
         kernel = warm or self._kernel(kernelspec, folder)
         session = self._session(key, not hello.session, kernel, time.time())

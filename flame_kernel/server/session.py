@@ -128,7 +128,7 @@ class Session:
             self._add(Attachment.restore(name, self._journal_bytes, journal))
         self.unseen.restore(self._folder.take_unseen())
         self.shares = {who: Role.named(role) for who, role in record.shares.items()}
-        facts = KernelFacts(record.language, record.calls)
+        facts = KernelFacts(record.language, record.calls, record.versions)
         self._machine.fire(SessionEvent.UP)
         await self._kernel.adopt(facts, left)
         if record.cause:
@@ -352,5 +352,6 @@ class Session:
                 calls=self.facts.calls,
                 cause=self.cause,
                 shares={who: role.value for who, role in self.shares.items()},
+                versions=self.facts.versions,
             )
         )
