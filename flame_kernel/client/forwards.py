@@ -322,7 +322,11 @@ class Listener:
     def on_answer(self, answer: CallAnswer) -> bool:
         """The session says something; called on the pipeline's thread."""
         if answer.outcome is Outcome.NOTE:
-            port, arrived = noted(answer, "port"), noted(answer, "arrived")
+            try:
+                port, arrived = noted(answer, "port"), noted(answer, "arrived")
+            except FlameError as error:
+                self._fail(error)
+                return True
             if port:
                 self.forward.port = port
                 self._begun.put(None)
