@@ -11,7 +11,7 @@ LAB_ARGS := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo lab test check format bench coverage clean
+.PHONY: help demo lab test check format docs bench coverage clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -36,6 +36,9 @@ check: $(VENV)/dev.stamp  ## lint, formatting, types and import contracts
 format: $(VENV)/dev.stamp  ## mend what ruff can mend
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+docs: $(VENV)/dev.stamp  ## write what docs/magics.md says of each magic, from the magics themselves
+	$(BIN)/python -m docs.magics
 
 bench: $(VENV)/bench.stamp  ## measure beside the peers and write docs/performance.md (ARGS=--quick is for a first look)
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -52,14 +52,15 @@ def serve(
     It is off until it's enabled: by FLAME_ENABLED=true, --enable, or 'enabled = true' in server.toml. It prints what it
     listens on, who is admitted, a fresh invite, and then 'server is running.' Ctrl-C ends it.
     """
-    from flame_kernel.client.embedded import socket_path
+    from flame_kernel.client.embedded import keyed_socket_path, socket_path
     from flame_kernel.server.config import load
     from flame_kernel.server.daemon import in_background
 
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="flame: %(message)s")
     config = load(os.environ)
     if embedded:
-        config = replace(config, enabled=True, port=None, socket=socket_path(config.folders), until_idle=True)
+        local, keyed = socket_path(config.folders), keyed_socket_path(config.folders)
+        config = replace(config, enabled=True, port=None, socket=local, keyed_socket=keyed, until_idle=True)
         sys.exit(in_background(lambda ready: _serve(config, lambda _: ready())))
     config = replace(
         config,

@@ -333,8 +333,8 @@ class Listener:
             if arrived:
                 self._lane.call(lambda: self._lane.arrived(self, arrived))
         elif answer.outcome is Outcome.ERROR:
-            error = from_answer(answer, self.forward.where, plain=True)
-            self._fail(error if isinstance(error, FlameError) else ForwardError(str(error)))
+            told = from_answer(answer, self.forward.where, plain=True)
+            self._fail(told if isinstance(told, FlameError) else ForwardError(str(told)))
         return True
 
     def on_failed(self, error: FlameError) -> None:
