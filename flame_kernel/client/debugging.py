@@ -19,7 +19,7 @@ def debug(connection: Connection, display: Display) -> None:
     # IPython's magic is its debugger whole: source lines, colours, expressions in each frame.
     request = request_for("%debug", silent=False, store_history=False, keep=False)
     try:
-        connection.follow(request, display)
+        connection.cells.follow(request, display)
     except Exception:
         if not connection.closed:
             connection.interrupt(_PATIENCE_S)  # nobody answers it any more
