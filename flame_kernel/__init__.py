@@ -13,12 +13,15 @@ if TYPE_CHECKING:
     from flame_kernel.client.about import About as About
     from flame_kernel.client.cells import CellLeft as CellLeft
     from flame_kernel.client.cells import CellResult as CellResult
+    from flame_kernel.client.completing import Completion as Completion
+    from flame_kernel.client.completing import Completions as Completions
     from flame_kernel.client.connect import connect as connect
     from flame_kernel.client.flame import Flame as Flame
     from flame_kernel.client.group import CellsFailed as CellsFailed
     from flame_kernel.client.group import Group as Group
     from flame_kernel.client.group import GroupResult as GroupResult
     from flame_kernel.client.host import Host as Host
+    from flame_kernel.client.known import known_hosts as known_hosts
     from flame_kernel.client.missed import Missed as Missed
     from flame_kernel.client.proxies import is_remote as is_remote
     from flame_kernel.client.running import CellFuture as CellFuture
@@ -28,6 +31,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "connect": "flame_kernel.client.connect",
+    "Completion": "flame_kernel.client.completing",
+    "Completions": "flame_kernel.client.completing",
     "Flame": "flame_kernel.client.flame",
     "Host": "flame_kernel.client.host",
     "Missed": "flame_kernel.client.missed",
@@ -41,6 +46,7 @@ _HOMES = {
     "Group": "flame_kernel.client.group",
     "GroupResult": "flame_kernel.client.group",
     "errors": "flame_kernel",
+    "known_hosts": "flame_kernel.client.known",
 }
 
 __all__ = [
@@ -50,6 +56,8 @@ __all__ = [
     "CellLeft",
     "CellResult",
     "CellsFailed",
+    "Completion",
+    "Completions",
     "Flame",
     "Group",
     "GroupResult",
@@ -59,6 +67,7 @@ __all__ = [
     "connect",
     "errors",
     "is_remote",
+    "known_hosts",
 ]
 
 

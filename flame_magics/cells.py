@@ -23,7 +23,7 @@ from flame_magics.base import FlameMagic, Loaded
 from flame_magics.connections import Connected
 from flame_magics.results import RemoteResult, ShownAsThere
 from flame_magics.status import Status
-from flame_magics.usage import names, parse, say, short_errors, shorten, wrong
+from flame_magics.usage import names, parse, say, short_errors, shorten, targets_argument, wrong
 
 # How an expression says where it is evaluated.
 _TARGET = re.compile(r"(?:-t|--target)[ =]\s*(\w[\w.:,/-]*)\s+(.+)", re.DOTALL)
@@ -54,24 +54,24 @@ class CellMagics(FlameMagic):
         self._shown.unload()
 
     @magic_arguments()
+    @targets_argument
     @argument(
-        "-t",
-        "--target",
-        metavar="NAME",
-        help="which connection: a name, several (a,b), or all; the default unless told",
-    )
-    @argument(
-        "-i", "--input", metavar="NAMES", action="append", default=[], help="local variables to push there first: x,y"
+        "-i",
+        "--input",
+        metavar="VARIABLE",
+        action="append",
+        default=[],
+        help="local variables to push there first: x,y",
     )
     @argument(
         "-o",
         "--output",
-        metavar="NAMES",
+        metavar="REMOTE_VARIABLE",
         action="append",
         default=[],
         help="remote variables to pull here afterwards: df,local=remote; whole, or a handle of what is too large",
     )
-    @argument("-O", "--keep", metavar="NAME", help="the name that gets what the cell gave: outputs, value, error")
+    @argument("-O", "--keep", metavar="VARIABLE", help="the name that gets what the cell gave: outputs, value, error")
     @argument("--bg", action="store_true", help="don't wait: return a future, whose display follows the cell in place")
     @argument("--timeout", metavar="S", type=float, help="wait this many seconds; the cell goes on over there")
     @argument("--quiet", action="store_true", help="show nothing of what it shows, and not its value")
@@ -88,6 +88,8 @@ class CellMagics(FlameMagic):
         ``flame.run``, ``flame.start`` for ``--bg``, ``flame_kernel.Group`` for several, and ``flame.evaluate``.
 
         Example::
+
+            x, y = 1, 2
 
             %%flame -i x,y -o total
             total = x + y

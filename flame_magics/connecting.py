@@ -19,6 +19,7 @@ class ConnectingMagics(FlameMagic):
     @magic_arguments()
     @argument(
         "target",
+        metavar="HOST",
         nargs="?",
         help="host, host:port, an invite, embedded for this machine's own server, or nothing: FLAME_HOST, or embedded",
     )
@@ -67,7 +68,7 @@ class ConnectingMagics(FlameMagic):
         return flame
 
     @magic_arguments()
-    @argument("name", nargs="?", help="which connection; the default one unless told")
+    @argument("name", metavar="NAME", nargs="?", help="which connection; the default one unless told")
     @argument("--kill", action="store_true", help="end the session as well, with its process, for everyone")
     @no_var_expand
     @line_magic

@@ -18,7 +18,7 @@ class SessionMagics(FlameMagic):
     """Registers the magics."""
 
     @magic_arguments()
-    @argument("target", nargs="?", help="a server; that of the default connection unless told")
+    @argument("target", metavar="HOST", nargs="?", help="a server; that of the default connection unless told")
     @no_var_expand
     @output_can_be_silenced
     @line_magic
@@ -36,8 +36,8 @@ class SessionMagics(FlameMagic):
             return host.sessions(memory=True)
 
     @magic_arguments()
-    @argument("session", help="the session's name")
-    @argument("target", nargs="?", help="its server; that of the default connection unless told")
+    @argument("session", metavar="SESSION", help="the session's name")
+    @argument("target", metavar="HOST", nargs="?", help="its server; that of the default connection unless told")
     @argument("-n", "--name", help="what to call the connection; the session's name unless told")
     @argument("-f", "--follow", action="store_true", help="show what it goes on to show until no cell runs any more")
     @argument("--default", action="store_true", help="make it the default connection, which the first is")
@@ -67,7 +67,7 @@ class SessionMagics(FlameMagic):
             say(f"a cell still runs; {self.connections.find(name).again} -f follows it")
 
     @magic_arguments()
-    @argument("name", nargs="?", help="which connection; the default one unless told")
+    @argument("name", metavar="NAME", nargs="?", help="which connection; the default one unless told")
     @no_var_expand
     @line_magic
     def flame_interrupt(self, line: str) -> None:
@@ -84,7 +84,7 @@ class SessionMagics(FlameMagic):
             self.connections.get(arguments.name).session.interrupt()
 
     @magic_arguments()
-    @argument("name", nargs="?", help="which connection; the default one unless told")
+    @argument("name", metavar="NAME", nargs="?", help="which connection; the default one unless told")
     @no_var_expand
     @line_magic
     def flame_restart(self, line: str) -> None:

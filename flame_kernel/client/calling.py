@@ -232,7 +232,8 @@ class Calling:
 
         Args:
             name: The name.
-            limit: A value that takes more bytes than this stays there, and a handle of it is returned.
+            limit: Up to which size the value crosses, in bytes; a larger one comes as a handle, and nothing is ever
+                cut. ``None`` for any size.
             timeout: How long to wait, in seconds; ``None`` for as long as it takes.
 
         Raises:

@@ -16,8 +16,8 @@ from flame_kernel.protocol.references import resolve, resolving
 from flame_kernel.serialize import Parts, dump, load
 from flame_kernel.worker import iterators
 from flame_kernel.worker.about import about
-from flame_kernel.worker.answers import ByPath, ByReference, Several
-from flame_kernel.worker.attributes import find
+from flame_kernel.worker.answers import ByPath, ByReference, Several, UpTo
+from flame_kernel.worker.attributes import find, follow
 from flame_kernel.worker.describing import describe
 from flame_kernel.worker.failures import Sources
 from flame_kernel.worker.modules import SentModules
@@ -46,7 +46,9 @@ _PROXY = resolve.__module__.encode("ascii")
 _SHORT = 16 * 1024
 
 # What can't be part of a batch: it belongs to a conversation rather than to the session.
-_NOT_IN_A_BATCH = frozenset({Operation.BATCH, Operation.HOLD, Operation.INTERRUPT, Operation.RELEASE})
+_NOT_IN_A_BATCH = frozenset(
+    {Operation.BATCH, Operation.HOLD, Operation.INTERRUPT, Operation.PULL_UP_TO, Operation.RELEASE}
+)
 
 
 class Operations:
@@ -198,14 +200,11 @@ class Operations:
         except KeyError:
             raise NameError(f"name {name!r} is not defined") from None
 
-    def pull_up_to(self, name: str, limit: int) -> Any:
-        """Return the value of a name in the namespace, to be kept here if it's larger than a limit in bytes."""
-        value = self.pull(name)
-        try:
-            _, parts = dump(value)
-        except SerializationError:
-            return ByReference(value)
-        return value if sum(map(len, parts)) <= limit else ByReference(value)
+    def pull_up_to(self, name: str, limit: Any) -> Any:
+        """Return the value of a name, to be kept here if it's larger than a limit in bytes."""
+        if type(limit) is not int:
+            raise ProtocolError("a call came without the limit that pull_up_to needs")
+        return UpTo(self.pull(name), limit)
 
     def about(self, packages: Any) -> dict[str, Any]:
         """Return what there is to know of this machine."""
@@ -245,7 +244,7 @@ class Operations:
     def _find(self, root: Any, path: Any) -> Any:
         if not isinstance(path, str):
             raise ProtocolError("a call came without the path of an attribute")
-        return find(root if isinstance(root, str) else self._held(root).value, path)
+        return find(root, path) if isinstance(root, str) else follow(self._held(root).value, path)
 
     def _held(self, root: Any) -> Held:
         if not isinstance(root, (tuple, list)) or len(root) != 2:

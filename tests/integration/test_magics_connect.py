@@ -19,10 +19,10 @@ from tests.integration.servers import FlameServer, until
 @pytest.mark.parametrize(
     ("code", "usage"),
     [
-        ("%%flame --frobnicate\n1", "usage: %flame [-t NAME]"),
-        ("%%flame 1 + 1\n1", "usage: %flame [-t NAME]"),
+        ("%%flame --frobnicate\n1", "usage: %flame [-t NAMES]"),
+        ("%%flame 1 + 1\n1", "usage: %flame [-t NAMES]"),
         ("%flame_connect --frobnicate", "usage: %flame_connect [-n NAME]"),
-        ("%flame_disconnect a b", "usage: %flame_disconnect [--kill] [name]"),
+        ("%flame_disconnect a b", "usage: %flame_disconnect [--kill] [NAME]"),
         ("%flame_status please", "usage: %flame_status"),
         ("%flame_result 99", "usage: %flame_result [--now] [number]"),
         ("%flame_attach", "usage: %flame_attach"),

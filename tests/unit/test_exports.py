@@ -21,6 +21,8 @@ def test_the_public_names_are_these() -> None:
         "CellLeft",
         "CellResult",
         "CellsFailed",
+        "Completion",
+        "Completions",
         "Flame",
         "Group",
         "GroupResult",
@@ -30,6 +32,7 @@ def test_the_public_names_are_these() -> None:
         "connect",
         "errors",
         "is_remote",
+        "known_hosts",
     ]
     assert dir(flame_kernel) == flame_kernel.__all__
 
