@@ -51,7 +51,7 @@ coverage: $(VENV)/dev.stamp  ## run every test and report what they reach
 
 clean:  ## remove the environment and all that was made
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache
-	rm -rf .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .mypy_cache .pytest_cache .ruff_cache tests/node/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Dependency groups need pip 25.1, newer than the one that Python 3.11 brings along.

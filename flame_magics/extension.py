@@ -8,6 +8,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from flame_magics.base import FlameMagic
 from flame_magics.cells import CellMagics
+from flame_magics.clusters import ClusterMagics
 from flame_magics.completing import Completing
 from flame_magics.connecting import ConnectingMagics
 from flame_magics.connections import Connections
@@ -15,6 +16,7 @@ from flame_magics.console import ConsoleMagics
 from flame_magics.inspecting import Inspecting
 from flame_magics.modules import ModuleMagics, Resending
 from flame_magics.moving import MovingMagics
+from flame_magics.ports import PortMagics
 from flame_magics.sessions import SessionMagics
 from flame_magics.settings import FlameMagics
 
@@ -23,6 +25,8 @@ MAGICS: tuple[type[FlameMagic], ...] = (
     ConnectingMagics,
     SessionMagics,
     CellMagics,
+    ClusterMagics,
+    PortMagics,
     MovingMagics,
     ModuleMagics,
     ConsoleMagics,

@@ -54,6 +54,8 @@ class Connection:
         environ: The environment.
         existing: Whether the session has to be there already.
         observe: Whether only to look on.
+        lease: How long the session goes on without clients if it has to be started, in seconds; 0 for as long as the
+            server lets it.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Connection:
         environ: Mapping[str, str],
         existing: bool = False,
         observe: bool = False,
+        lease: float = 0.0,
     ) -> None:
         self._plain = plain
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -81,7 +84,8 @@ class Connection:
         self._loop = BackgroundLoop("flame-link")
         connector = Connector(self._context, environ, timeout)
         try:
-            opened = self._loop.run(connector.open(target, self, Wanted(session, kernel, existing, observe=observe)))
+            wanted = Wanted(session, kernel, existing, observe=observe, lease=lease)
+            opened = self._loop.run(connector.open(target, self, wanted))
         except BaseException:
             self.calls.close()
             self._loop.close()

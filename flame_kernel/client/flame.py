@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import socket
 from collections.abc import Sequence
 from types import ModuleType, TracebackType
 from typing import Any
 
+from flame_kernel import versions
 from flame_kernel.buffers import Buffer
 from flame_kernel.client import completing, debugging, files, module_source
 from flame_kernel.client import display as displays
@@ -18,6 +20,7 @@ from flame_kernel.client.completing import Completions
 from flame_kernel.client.connection import Connection
 from flame_kernel.client.console import Console
 from flame_kernel.client.copying import CopyResult
+from flame_kernel.client.forward import Forward, Wanted
 from flame_kernel.client.listing import Sessions
 from flame_kernel.client.local_modules import LocalModules
 from flame_kernel.client.missed import Missed
@@ -320,6 +323,49 @@ class Flame(Calling):
         """
         return module_source.fetch(self._connection, name, timeout)
 
+    def forward(
+        self,
+        port: int,
+        at: int | None = None,
+        *,
+        host: str = "localhost",
+        bind: str = "127.0.0.1",
+        reverse: bool = False,
+        timeout: float | None = None,
+    ) -> Forward:
+        """Let a port of the session's host be reached on this machine, or the other way round.
+
+        What connects there travels through the encrypted connection to the session, survives its cuts, and ends with
+        it. There may be any number of forwarded ports, and 256 connections through them at a time.
+
+        Args:
+            port: The port of the service; on the session's host, or on this machine with ``reverse``.
+            at: The port to reach it at. Unless told the same one, or any if that is taken or both are one machine.
+            host: Where the service is, seen from its side.
+            bind: The address to listen at; whoever can reach it can use the service.
+            reverse: Whether the service is on this machine, and to be reached on the session's host.
+            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
+
+        Returns:
+            What is forwarded, with ``local_port``, ``remote_port``, ``url`` and ``close()``; a context manager.
+
+        Raises:
+            ForwardError: The port to listen at can't be had.
+            NotPermitted: This client only observes.
+
+        Example:
+            >>> flame.forward(8787).url
+            'http://127.0.0.1:8787'
+        """
+        elsewhere = self.session.host != socket.gethostname()
+        wanted = Wanted(port, at or (port if elsewhere else 0), bool(at), host, bind, reverse)
+        return self._connection.calls.forwards.open(wanted, timeout)
+
+    @property
+    def forwards(self) -> tuple[Forward, ...]:
+        """The ports that are forwarded now."""
+        return self._connection.calls.forwards.all()
+
     def console(self) -> Console:
         """Return a console, whose lines run in the session as cells do: ``flame.console().interact()``."""
         return Console(self._connection)
@@ -400,12 +446,24 @@ class Flame(Calling):
         self._connection.sharing.end(name)
 
     def kernels(self, *, timeout: float | None = None) -> tuple[KernelInfo, ...]:
-        """List the kernelspecs of the host.
+        """List what a session can run on the host: kernelspecs, and environments of conda, venv and pyenv.
 
         Args:
             timeout: How long to wait, in seconds; ``None`` for as long as it takes.
         """
         return self._connection.kernels(timeout)
+
+    def differences(self) -> dict[str, tuple[str, str]]:
+        """Return what has another version there than here, of Python and the packages whose values often cross.
+
+        Returns:
+            The versions here and there, by name; as they were when the session's process was started.
+
+        Example:
+            >>> flame.differences()
+            {'numpy': ('2.1.0', '1.26.4')}
+        """
+        return versions.differing(versions.installed(), self._connection.welcome.versions)
 
     @property
     def unseen(self) -> int:

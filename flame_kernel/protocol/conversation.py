@@ -177,6 +177,11 @@ class Conversation:
         """Whether something has arrived that hasn't been acknowledged yet."""
         return self._inbox.ack_due
 
+    @property
+    def ack_pressing(self) -> bool:
+        """Whether so much has arrived unacknowledged that the other end may soon have to wait."""
+        return self._inbox.ack_pressing
+
     def acknowledge(self) -> list[Buffer]:
         """Return an acknowledgement of all that has arrived."""
         return encode(Kind.ACK, ack=self._inbox.acknowledgement())

@@ -42,6 +42,8 @@ class Hello(msgspec.Struct, frozen=True, omit_defaults=True):
         key: For ``enrol``: the client's own public key, as text.
         existing: Whether the session has to be there already.
         observe: Whether the client only looks on: it attaches to a session that is there, and changes nothing in it.
+        lease: How long a session that has to be started goes on without clients at most, in seconds; 0 for as long as
+            the server lets it.
     """
 
     versions: tuple[int, ...]
@@ -55,6 +57,7 @@ class Hello(msgspec.Struct, frozen=True, omit_defaults=True):
     key: str = ""
     existing: bool = False
     observe: bool = False
+    lease: float = 0.0
 
 
 class Welcome(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -74,6 +77,7 @@ class Welcome(msgspec.Struct, frozen=True, omit_defaults=True):
         role: What this client may do in the session, as in ``authorized_keys``.
         owner: What its owner is called when the session belongs to another key.
         message_bytes: The largest message that the server takes, in bytes; 0 when it does not say.
+        versions: Those of Python and of packages whose values cross, as the session had them when it was started.
     """
 
     version: int
@@ -89,6 +93,7 @@ class Welcome(msgspec.Struct, frozen=True, omit_defaults=True):
     role: str = ""
     owner: str = ""
     message_bytes: int = 0
+    versions: dict[str, str] = {}
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -259,18 +264,26 @@ class SessionInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     shared: tuple[str, ...] = ()
 
 
-class KernelInfo(msgspec.Struct, frozen=True):
-    """A kernelspec of the host.
+class KernelInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a session can run on the host.
 
     Attributes:
         name: Its name.
         display_name: Its name for people.
         language: Its language.
+        kind: ``kernelspec``, or ``conda``, ``venv`` or ``pyenv`` for an environment that has none.
+        path: Its folder.
+        version: The version of an environment's Python, if its files tell.
+        ready: Whether an environment has ipykernel, so that a session can run in it.
     """
 
     name: str
     display_name: str
     language: str
+    kind: str = "kernelspec"
+    path: str = ""
+    version: str = ""
+    ready: bool = True
 
 
 class Done(msgspec.Struct, frozen=True, tag="done", omit_defaults=True):

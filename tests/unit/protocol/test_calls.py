@@ -107,6 +107,12 @@ def test_the_numbers_on_the_wire_do_not_change_by_accident() -> None:
         "SETTLE": 75,
         "SENDMODULE": 76,
         "GETMODULE": 77,
+        "CONNECT": 96,
+        "LISTEN": 97,
+        "ACCEPT": 98,
+        "SEND": 99,
+        "CREDIT": 100,
+        "ABANDON": 101,
     }
     assert [(outcome.name, outcome.value) for outcome in Outcome] == [
         ("RESULT", 1),
@@ -114,4 +120,6 @@ def test_the_numbers_on_the_wire_do_not_change_by_accident() -> None:
         ("STDOUT", 3),
         ("STDERR", 4),
         ("REFERENCE", 5),
+        ("PIECE", 6),
+        ("NOTE", 7),
     ]
