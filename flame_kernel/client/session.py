@@ -57,6 +57,8 @@ class Wanted(msgspec.Struct, frozen=True):
         existing: Whether it has to be there already.
         lane: The lane: the session's, or the server's, which needs no session.
         observe: Whether only to look on.
+        lease: How long it goes on without clients if it has to be started, in seconds; 0 for as long as the server
+            lets it.
     """
 
     session: str = ""
@@ -64,6 +66,7 @@ class Wanted(msgspec.Struct, frozen=True):
     existing: bool = False
     lane: str = messages.LANE_SESSION
     observe: bool = False
+    lease: float = 0.0
 
 
 class SessionClient:
@@ -102,6 +105,7 @@ class SessionClient:
             folder=os.getcwd(),
             existing=wanted.existing,
             observe=wanted.observe,
+            lease=wanted.lease,
         )
         self._link: Link | None = None
         self._opened: asyncio.Future[messages.Welcome] | None = None

@@ -42,6 +42,8 @@ class Hello(msgspec.Struct, frozen=True, omit_defaults=True):
         key: For ``enrol``: the client's own public key, as text.
         existing: Whether the session has to be there already.
         observe: Whether the client only looks on: it attaches to a session that is there, and changes nothing in it.
+        lease: How long a session that has to be started goes on without clients at most, in seconds; 0 for as long as
+            the server lets it.
     """
 
     versions: tuple[int, ...]
@@ -55,6 +57,7 @@ class Hello(msgspec.Struct, frozen=True, omit_defaults=True):
     key: str = ""
     existing: bool = False
     observe: bool = False
+    lease: float = 0.0
 
 
 class Welcome(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -273,6 +273,11 @@ class Gate:
         if session.state is SessionState.DEAD:
             raise SessionDied(f"session {session.key.name!r} on {self._host} is dead; restart it to go on")
         if not session.facts.calls:
+            if session.facts.language == "python":
+                raise CallsUnavailable(
+                    f"session {session.key.name!r} was placed where this server's files are not, so it runs cells, but "
+                    "answers no calls"
+                )
             raise CallsUnavailable(
                 f"session {session.key.name!r} runs {session.facts.language or 'another language'}, which has no "
                 "modules and expressions to call; run cells in it instead"

@@ -100,5 +100,7 @@ def no_such(kernel: str) -> str:
     """Return what to say of a kernel that isn't there."""
     if environments.is_path(kernel):
         return f"there is no environment and no Python at {kernel} on this host"
+    if kernel in KernelSpecManager().find_kernel_specs():  # which lists those that can't be used as well
+        return f"kernel {kernel!r} can't be started: the server lacks the kernel provisioner that its kernelspec names"
     known = ", ".join(sorted(info.name for info in listed() if info.ready)) or "none at all"
     return f"there is no kernel named {kernel!r} on this host; there are: {known}; or give the path of an environment"

@@ -109,8 +109,11 @@ class KernelProcess:
         await self._launch("started")
         return ConnectionInfo.of(self._manager.get_connection_info())
 
-    async def restart(self) -> None:
-        """End the process at once and start another one at the same addresses.
+    async def restart(self) -> ConnectionInfo:
+        """End the process at once and start another one, at the same addresses unless its provisioner gives it others.
+
+        Returns:
+            How to reach its channels.
 
         Raises:
             KernelStartFailed: It could not be started.
@@ -123,6 +126,7 @@ class KernelProcess:
             await provisioner.cleanup(restart=True)
         self._manager.cleanup_ipc_files()
         await self._launch("restarted")
+        return ConnectionInfo.of(self._manager.get_connection_info())
 
     async def adopt(self, left: Left) -> ConnectionInfo:
         """Go on with the process that an earlier server has started; it may have ended meanwhile.
@@ -152,7 +156,8 @@ class KernelProcess:
         info = {} if provisioner is None else await provisioner.get_provisioner_info()
         connection: dict[str, Any] = {**self._manager.get_connection_info()}
         connection["key"] = connection["key"].decode("ascii")
-        return Left(self.pid, psutil.Process(self.pid).create_time() if self.pid else 0.0, info, connection)
+        born = psutil.Process(self.pid).create_time() if self.pid else 0.0
+        return Left(self.pid, born, _as_text(info), connection)
 
     async def _launch(self, verb: str) -> None:
         environ = {**self._environ, "PWD": str(self.cwd)}
@@ -199,6 +204,11 @@ class KernelProcess:
         return open(self.log, "ab", opener=_private_opener)
 
     @property
+    def elsewhere(self) -> bool:
+        """Whether a provisioner that its kernelspec names places it, on this host or another."""
+        return self._manager.kernel_spec is not None and "kernel_provisioner" in self._manager.kernel_spec.metadata
+
+    @property
     def pid(self) -> int:
         """The process id, 0 when it runs elsewhere or not at all."""
         process = getattr(self._manager.provisioner, "process", None)
@@ -226,6 +236,17 @@ def end(left: Left) -> None:
     if left.pid:
         with suppress(ProcessLookupError):
             AdoptedProcess(left.pid, left.born).kill()
+
+
+def _as_text(info: dict[str, Any]) -> dict[str, Any]:
+    """Return what a provisioner wants to be kept, with signing keys as the text that JSON can hold."""
+    found = {**info}
+    for name, value in info.items():
+        if isinstance(value, dict):
+            found[name] = _as_text(value)
+        elif isinstance(value, bytes):
+            found[name] = value.decode("ascii")
+    return found
 
 
 def _takes_unsigned(spec: KernelSpec | None) -> bool:

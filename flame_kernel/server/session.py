@@ -58,6 +58,7 @@ class Session:
         journal_bytes: How much is kept for each client that is away, in bytes.
         on_ended: Called once, when it's over.
         missed_bytes: How much is kept of what it says while nobody is attached, in bytes.
+        lease: How long it goes on without clients at most, in seconds; 0 for as long as the server lets it.
     """
 
     def __init__(
@@ -70,10 +71,12 @@ class Session:
         journal_bytes: int,
         on_ended: Callable[[Session], None],
         missed_bytes: int,
+        lease: float = 0.0,
     ) -> None:
         self.key = key
         self.private = private
         self.started = started
+        self.lease = lease
         self.attachments: dict[str, Attachment] = {}
         self.unseen = Unseen(self.attachments, missed_bytes)
         self.shares: dict[str, Role] = {}  # what other keys may do here, by fingerprint
@@ -352,6 +355,7 @@ class Session:
                 calls=self.facts.calls,
                 cause=self.cause,
                 shares={who: role.value for who, role in self.shares.items()},
+                lease=self.lease,
                 versions=self.facts.versions,
             )
         )
