@@ -7,17 +7,8 @@ from __future__ import annotations
 
 from typing import Union
 
+# Views are of single bytes in a row, as ``memoryview.cast("B")`` makes them, so that ``len`` is a size in bytes.
 Buffer = Union[bytes, bytearray, memoryview]
 
 # From this size (bytes) on, copying costs more than a ZeroMQ frame of its own.
 OWN_FRAME = 16 * 1024
-
-
-def size(part: Buffer) -> int:
-    """Return the length of a buffer in bytes, whatever its item size.
-
-    Example:
-        >>> size(b"abc")
-        3
-    """
-    return part.nbytes if isinstance(part, memoryview) else len(part)

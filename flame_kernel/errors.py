@@ -92,6 +92,12 @@ class HostKeyChanged(ConnectError):
     code = "host-key-changed"
 
 
+class NotInstalled(ConnectError):
+    """The host that ssh reached has no remote-flame."""
+
+    code = "not-installed"
+
+
 class VersionMismatch(ConnectError):
     """Client and server have no protocol version in common."""
 
@@ -192,6 +198,12 @@ class UnsafePath(TransferError):
     """A name would lead out of the folder that something is copied to."""
 
     code = "unsafe-path"
+
+
+class ForwardError(FlameError):
+    """A port can't be forwarded, or nothing answers at its other end."""
+
+    code = "forward"
 
 
 class RemoteError(FlameError):

@@ -1,6 +1,7 @@
 """The ``%flame`` magics: remote machines at hand in an ordinary local notebook.
 
-``%load_ext flame_magics`` loads them. Each is a thin layer over ``flame_kernel``'s public API.
+``%load_ext flame_magics`` loads them; ``c.InteractiveShellApp.extensions = ["flame_magics"]`` in ``ipython_config.py``
+loads them in every notebook. Each is a thin layer over ``flame_kernel``'s public API.
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
     Args:
         shell: The running IPython.
     """
-    from flame_magics.magics import FlameMagics
+    from flame_magics.extension import load
 
-    shell.register_magics(FlameMagics(shell))
+    load(shell)
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
-    """Close all connections; what ``%unload_ext flame_magics`` calls.
+    """Close all connections and take the magics away; what ``%unload_ext flame_magics`` calls.
 
     Args:
         shell: The running IPython.
     """
-    magics = shell.magics_manager.registry.get("FlameMagics")
-    if magics is not None:
-        magics.connections.close()
+    from flame_magics.extension import unload
+
+    unload(shell)

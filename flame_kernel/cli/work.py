@@ -20,7 +20,10 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _INTERRUPTED = 130
 
 _SESSION = "The session's name; a private one, which ends with this command, unless told."
-_KERNEL = "The kernelspec of a session that has to be started; the server's default unless told."
+_KERNEL = (
+    "What a session that has to be started runs: a kernelspec or environment by name (flame kernels HOST lists them), "
+    "or an environment's path; the server's default unless told."
+)
 
 # IPython tells whoever calls sys.exit() how to leave IPython.
 _BEFORE = "import sys, warnings\nsys.argv = {argv!r}\nwarnings.filterwarnings('ignore', message='To exit: use')"
@@ -29,7 +32,7 @@ _BEFORE = "import sys, warnings\nsys.argv = {argv!r}\nwarnings.filterwarnings('i
 def _in_session(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that name a session."""
     for option in (
-        click.option("-k", "--kernel", help="The kernelspec of a session that has to be started."),
+        click.option("-k", "--kernel", help=_KERNEL),
         click.option("-s", "--session", help="The session's name; a private one, which ends with this, unless told."),
         click.option(
             "-H", "--host", help="The server: host:port, or an invite; FLAME_HOST or this machine unless told."
@@ -136,7 +139,7 @@ def evaluate(host: str | None, session: str | None, kernel: str | None, expressi
 def _connected(host: str | None, session: str | None, kernel: str | None) -> Iterator[Flame]:
     from flame_kernel import connect
 
-    with connect(host, session=session, kernel=kernel) as flame:
+    with connect(host, session=session, kernel=kernel, report=False) as flame:
         try:
             yield flame
         except OSError as error:

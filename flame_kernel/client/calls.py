@@ -13,6 +13,7 @@ import zmq
 
 from flame_kernel.client.conversing import WorkerConversation
 from flame_kernel.client.failures import from_answer
+from flame_kernel.client.forwards import Forwards
 from flame_kernel.client.futures import Ahead, FlameFuture, Settled
 from flame_kernel.client.handles import Held
 from flame_kernel.client.iteration import proxy
@@ -87,6 +88,7 @@ class Calls:
         self._pipeline: Pipeline | None = None
         self._released: deque[int] = deque()
         self._over: FlameError | None = None
+        self.forwards = Forwards(self._ports_lane, lambda: place.where, lambda line: place.show(Outcome.STDERR, line))
 
     @property
     def where(self) -> str:
@@ -168,9 +170,11 @@ class Calls:
         """Make no more calls; those that are tried raise an error."""
         if self._over is None:
             self._over = error
+            self.forwards.finish(error)
 
     def close(self) -> None:
         """End all lanes."""
+        self.forwards.close()
         with self._lock:
             pipeline = self._pipeline
         if pipeline is not None:
@@ -198,12 +202,21 @@ class Calls:
         if self._pipeline is None:
             with self._lock:
                 if self._pipeline is None:
-                    wake, place = Wake(), self._place
-                    talk = WorkerConversation(
-                        self._context, place.endpoint, place.session, self._client, wake, place.conversation, place.ways
-                    )
-                    self._pipeline = Pipeline(talk, wake, self.plain, place.most_bytes)
+                    self._pipeline = self._make_pipeline(self.plain)
         return self._pipeline
+
+    def _ports_lane(self) -> Pipeline:
+        if self._over is not None:
+            raise self._over
+        self._place.require_calls()
+        return self._make_pipeline(plain=True)
+
+    def _make_pipeline(self, plain: bool) -> Pipeline:
+        wake, place = Wake(), self._place
+        talk = WorkerConversation(
+            self._context, place.endpoint, place.session, self._client, wake, place.conversation, place.ways
+        )
+        return Pipeline(talk, wake, plain, place.most_bytes)
 
     def _settle_on(self, lane: Lane, answer: CallAnswer) -> Settled:
         settled = self._settle(answer)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 
 import zmq
 
 from flame_kernel.client.connecting import Connector
 from flame_kernel.client.connection import Connection
+from flame_kernel.client.display import Terminal
 from flame_kernel.client.flame import Flame
 from flame_kernel.client.target import Address, parse
 from flame_kernel.client.uncaught import show_short
-from flame_kernel.errors import FlameError
+from flame_kernel.errors import ConfigurationError, FlameError
 from flame_kernel.security.invites import Invite
+from flame_kernel.versions import describe
 
 
 def connect(
@@ -23,6 +26,8 @@ def connect(
     kernel: str | None = None,
     plain: bool = False,
     observe: bool = False,
+    lease: float | None = None,
+    report: bool = True,
     timeout: float = 60.0,
 ) -> Flame:
     """Connect to a Flame server and a session on it.
@@ -33,9 +38,13 @@ def connect(
         session: The name of a session to share with everyone who has the same key; it's started if there's none, and
             stays. ``owner/name`` is a session of another key that shares it. Without a name (and without FLAME_SESSION)
             the connection gets a private one, which ends with it.
-        kernel: The kernelspec of a session that has to be started; FLAME_KERNEL, else the server's default.
+        kernel: What a session that has to be started runs: a kernelspec or an environment by name, or the path of an
+            environment or its Python, over there; FLAME_KERNEL, else the server's default.
         plain: Whether only plain data may cross: nothing is ever unpickled here.
         observe: Whether only to look on: the session has to be there, and nothing in it is changed.
+        lease: How long a session that has to be started goes on without clients, in seconds; its process ends then. The
+            server's own limit (``limits.lease_s``, ``limits.named_lease_s``) holds if it's shorter, and without this.
+        report: Whether a line on stderr tells what has other versions there; :meth:`Flame.differences` returns it.
         timeout: How long connecting may take, in seconds, a new session's start included.
 
     Returns:
@@ -45,6 +54,7 @@ def connect(
         ConnectError: The server can't be reached, or does not let this client in; the message says what to do.
         SessionError: The session can't be had.
         FlameTimeout: It took too long.
+        ConfigurationError: The target or the lease makes no sense.
 
     Example:
         >>> flame = connect()
@@ -53,6 +63,8 @@ def connect(
     """
     environ = os.environ
     show_short()
+    if lease is not None and not lease > 0:
+        raise ConfigurationError(f"a lease is a number of seconds above 0, not {lease!r}")
     try:
         connection = Connection(
             parse(target, environ),
@@ -62,11 +74,21 @@ def connect(
             timeout,
             environ,
             observe=observe,
+            lease=0.0 if lease in (None, math.inf) else lease,
         )
     except FlameError as error:
         # The line says what to do; the way it came explains nothing to the user.
         raise error.with_traceback(None) from None
-    return Flame(connection)
+    flame = Flame(connection)
+    if report and not observe:
+        _report(flame)
+    return flame
+
+
+def _report(flame: Flame) -> None:
+    differences = flame.differences()
+    if differences:
+        Terminal().stream("stderr", f"[flame] other versions on {flame.session.host}: {describe(differences)}\n")
 
 
 def pair(target: str, *, timeout: float = 20.0) -> str:

@@ -71,7 +71,7 @@ class Host:
         return Sessions(self._ask(self._client.sessions(memory)))
 
     def kernels(self) -> tuple[KernelInfo, ...]:
-        """List the host's kernelspecs."""
+        """List what a session can run on the host: kernelspecs, and environments of conda, venv and pyenv."""
         return self._ask(self._client.kernels())
 
     def interrupt(self, session: str) -> None:

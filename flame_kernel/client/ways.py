@@ -127,6 +127,8 @@ class Ways:
 def _worker(server: Endpoint, welcome: Welcome | None, direct: Direct | None) -> Endpoint | None:
     """Return where the worker is, as far as the server may say so: on this machine, or at the server's own host."""
     if server.address.startswith(_UNIX):
+        if server.server_key:
+            return None  # a tunnel to another machine, whose paths mean nothing here
         at = welcome.worker if welcome is not None else ""
         return Endpoint(at, server.name) if at.startswith(_UNIX) else None
     if direct is None or not 0 < direct.port < 65536 or not _KEY.fullmatch(direct.key):

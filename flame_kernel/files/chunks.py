@@ -13,7 +13,6 @@ import os
 from collections.abc import Sequence
 
 from flame_kernel.buffers import Buffer
-from flame_kernel.buffers import size as size_of
 from flame_kernel.errors import TransferError
 
 # A piece, in bytes: what travels in one frame.
@@ -87,7 +86,7 @@ def write(path: str, offset: int, data: Buffer, expected: str) -> None:
     descriptor = os.open(path, os.O_WRONLY | _BINARY | _NOFOLLOW)
     try:
         os.lseek(descriptor, offset, os.SEEK_SET)
-        view = memoryview(data).cast("B") if size_of(data) else memoryview(b"")
+        view = memoryview(data).cast("B") if len(data) else memoryview(b"")
         while view.nbytes:
             view = view[os.write(descriptor, view) :]
     finally:

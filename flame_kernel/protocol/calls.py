@@ -14,6 +14,8 @@ RESULT       the value
 REFERENCE    JSON: what names the value, which stays there (``references``)
 STDOUT       the text, UTF-8 (any number of these come before the answer); STDERR likewise
 ERROR        a JSON object (ename, evalue, traceback, code); then the exception itself where it could be written
+PIECE        bytes that a port's stream says (``flows``); without any: it says no more
+NOTE         a JSON object that tells of a stream or of what listens
 ===========  ==================================================================================================
 
 This module is loaded inside sessions too: standard library and Python 3.9.
@@ -61,6 +63,8 @@ class Operation(enum.IntEnum):
     HOLD = 40  # [number of an earlier call] → its value, which could not be loaded by the client and stays there
     RELEASE = 41  # [pairs of (number, how often)] → None; the client has no use for these objects any more
     SO_FAR = 43  # [root] → as NEXT: the items that a NEXT that is under way has taken already, as soon as there's one
+    ABOUT = 44  # [names of packages] → the machine, and those packages' versions
+    PULL_UP_TO = 45  # [name, limit in bytes] → the value; it stays there if it's larger
     INTERRUPT = 42  # [conversation's name in hexadecimal digits, number of a call] → whether it still ran
 
     # Files. Operands and value are plain data, in the format PARTS; what it is about is in ``flame_kernel.files``.
@@ -81,6 +85,14 @@ class Operation(enum.IntEnum):
     SENDMODULE = 76  # [name, [name, source, whether it's a package] of each module, whether that is all of it] → None
     GETMODULE = 77  # [name] → its source
 
+    # Ports. Operands are plain data, in the format PARTS; a stream is known by the id that its client draws for it.
+    CONNECT = 96  # [id, host, port] → None, when the stream has ended
+    LISTEN = 97  # [id, address, port, whether no other port will do] → None, when it listens no more
+    ACCEPT = 98  # [id, id of what listens, number of who came] → as CONNECT
+    SEND = 99  # [id], and a piece beside it; an empty one ends the stream in this direction
+    CREDIT = 100  # [id, how many bytes more may come]
+    ABANDON = 101  # [id]: of a stream or of what listens
+
 
 class Outcome(enum.IntEnum):
     """What comes back."""
@@ -90,6 +102,8 @@ class Outcome(enum.IntEnum):
     STDOUT = 3
     STDERR = 4
     REFERENCE = 5
+    PIECE = 6
+    NOTE = 7
 
 
 # What a call ends with.

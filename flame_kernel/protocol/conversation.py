@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Union
+from typing import NamedTuple, Union
 
-from flame_kernel.buffers import Buffer, size
+from flame_kernel.buffers import Buffer
 from flame_kernel.protocol.delivery import Gap, Inbox, Outbox, Shelf, Verdict
-from flame_kernel.protocol.packets import Kind, Packet, encode
+from flame_kernel.protocol.frames import pack, unpack
+from flame_kernel.protocol.packets import Kind, Packet, encode, encode_packed
 
 
-@dataclass(frozen=True)
-class Message:
+class Message(NamedTuple):
     """The next message of the other end.
 
     Attributes:
@@ -97,7 +97,7 @@ class Conversation:
         Args:
             limit_bytes: How much at most; the newest stay.
         """
-        return self._outbox.newest(limit_bytes)
+        return [unpack(frames) for frames in self._outbox.newest(limit_bytes)]
 
     def push(self, parts: Sequence[Buffer]) -> int:
         """Say something; it's kept until the other end has it.
@@ -108,7 +108,18 @@ class Conversation:
         Returns:
             Its number.
         """
-        return self._outbox.push(parts)
+        return self._outbox.push(pack(parts))
+
+    def push_packed(self, frames: Sequence[Buffer]) -> int:
+        """Say something that is packed already, as what is said to several is packed once.
+
+        Args:
+            frames: The message, as :func:`~flame_kernel.protocol.frames.pack` has packed it.
+
+        Returns:
+            Its number.
+        """
+        return self._outbox.push(frames)
 
     def resume(self, received: int) -> None:
         """Go on over a new connection.
@@ -139,7 +150,7 @@ class Conversation:
             return Missing(count) if count else None
         if packet.kind is not Kind.DATA:
             return None
-        verdict = self._inbox.accept(packet.number, sum(map(size, packet.parts)))
+        verdict = self._inbox.accept(packet.number, sum(map(len, packet.parts)))
         if verdict is Verdict.HOLE:
             return Hole()
         return Message(packet.number, packet.parts) if verdict is Verdict.NEW else None
@@ -156,7 +167,7 @@ class Conversation:
             if isinstance(message, Gap):
                 out.append(encode(Kind.GAP, number=message.number, ack=ack))
             else:
-                out.append(encode(Kind.DATA, message.parts, number=message.number, ack=ack))
+                out.append(encode_packed(Kind.DATA, message.parts, message.number, ack))
         if self._inbox.ack_pressing:
             out.append(encode(Kind.ACK, ack=self._inbox.acknowledgement()))
         return out
@@ -165,6 +176,11 @@ class Conversation:
     def ack_due(self) -> bool:
         """Whether something has arrived that hasn't been acknowledged yet."""
         return self._inbox.ack_due
+
+    @property
+    def ack_pressing(self) -> bool:
+        """Whether so much has arrived unacknowledged that the other end may soon have to wait."""
+        return self._inbox.ack_pressing
 
     def acknowledge(self) -> list[Buffer]:
         """Return an acknowledgement of all that has arrived."""

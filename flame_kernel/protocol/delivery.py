@@ -21,10 +21,9 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from flame_kernel.buffers import Buffer, size
+from flame_kernel.buffers import Buffer
 from flame_kernel.errors import ProtocolError
 
 # Measured: more credit than this makes nothing faster, and less makes bulk data slower.
@@ -37,8 +36,7 @@ ACK_MESSAGES = 32
 ACK_BYTES = 1024 * 1024
 
 
-@dataclass(frozen=True)
-class Numbered:
+class Numbered(NamedTuple):
     """A message to be sent (again).
 
     Attributes:
@@ -50,8 +48,7 @@ class Numbered:
     parts: Sequence[Buffer]
 
 
-@dataclass(frozen=True)
-class Gap:
+class Gap(NamedTuple):
     """The messages up to a number are gone for good.
 
     Attributes:
@@ -156,7 +153,7 @@ class Outbox:
         Returns:
             Its number.
         """
-        weight = sum(map(size, parts))
+        weight = sum(map(len, parts))
         number = self.last + 1
         shelved = self._shelf is not None and self._shelf.put(number, parts)
         if shelved and self._in_memory + weight > self._memory_bytes:

@@ -22,7 +22,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-from flame_kernel.buffers import OWN_FRAME, Buffer, size
+from flame_kernel.buffers import OWN_FRAME, Buffer
 from flame_kernel.errors import ProtocolError
 
 MAX_PARTS = 4096
@@ -53,20 +53,21 @@ def pack(parts: Sequence[Buffer], prefix: bytes = b"") -> list[Buffer]:
     """
     if len(parts) > MAX_PARTS:
         raise ProtocolError(f"a message of {len(parts)} parts can't be sent; the limit is {MAX_PARTS} parts")
-    table = []
+    lengths = list(map(len, parts))
+    if max(lengths, default=0) < OWN_FRAME and sum(lengths) <= CHUNK:  # nearly all messages
+        return [b"".join((prefix, _table(lengths), *parts))]
     inline: list[Buffer] = []
     room = CHUNK  # many small parts don't make a first frame without end
     frames: list[Buffer] = [b""]
-    for part in parts:
-        length = size(part)
+    for position, part in enumerate(parts):
+        length = lengths[position]
         if length >= OWN_FRAME or length > room:
-            table.append(length | _APART)
+            lengths[position] |= _APART
             frames.extend(_chunks(part, length))
         else:
-            table.append(length)
             inline.append(part)
             room -= length
-    frames[0] = b"".join((prefix, _COUNT.pack(len(table)), struct.pack(f"!{len(table)}Q", *table), *inline))
+    frames[0] = b"".join((prefix, _table(lengths), *inline))
     return frames
 
 
@@ -89,7 +90,7 @@ def unpack(frames: Sequence[Buffer], offset: int = 0) -> list[memoryview]:
     """
     if not frames:
         raise ProtocolError("a message without frames arrived")
-    first = memoryview(frames[0]).cast("B")
+    first = memoryview(frames[0])
     try:
         (count,) = _COUNT.unpack_from(first, offset)
         if count > MAX_PARTS:
@@ -98,7 +99,7 @@ def unpack(frames: Sequence[Buffer], offset: int = 0) -> list[memoryview]:
     except struct.error as error:
         raise ProtocolError("a message arrived whose table of parts is cut short") from error
     position = offset + _COUNT.size + 8 * count
-    parts = []
+    parts: list[memoryview] = []
     apart = 1
     for entry in table:
         length = entry & ~_APART
@@ -115,10 +116,14 @@ def unpack(frames: Sequence[Buffer], offset: int = 0) -> list[memoryview]:
     return parts
 
 
+def _table(lengths: Sequence[int]) -> bytes:
+    return struct.pack(f"!H{len(lengths)}Q", len(lengths), *lengths)
+
+
 def _chunks(part: Buffer, length: int) -> Sequence[Buffer]:
     if length <= CHUNK:
         return (part,)
-    view = memoryview(part).cast("B")
+    view = memoryview(part)
     return [view[start : start + CHUNK] for start in range(0, length, CHUNK)]
 
 
@@ -129,7 +134,7 @@ def _join(frames: Sequence[Buffer], position: int, length: int) -> tuple[memoryv
     while missing > 0:
         if position >= len(frames):
             raise ProtocolError("a message arrived with a frame missing")
-        view = memoryview(frames[position]).cast("B")
+        view = memoryview(frames[position])
         if not 0 < view.nbytes <= missing:
             raise ProtocolError("a message arrived with a frame that is not as long as announced")
         found.append(view)

@@ -87,7 +87,12 @@ class Envelope(msgspec.Struct, frozen=True):
         Raises:
             ProtocolError: It isn't one.
         """
-        return read_header(self.parts[1]) if read_json(self.parts[1]) else None
+        try:
+            return read_header(self.parts[1])
+        except ProtocolError:
+            if read_json(self.parts[1]):
+                raise
+            return None
 
     def content(self) -> Any:
         """Read the message's content.

@@ -43,6 +43,8 @@ class Hello(msgspec.Struct, frozen=True, omit_defaults=True):
         existing: Whether the session has to be there already.
         observe: Whether the client only looks on: it attaches to a session that is there, and changes nothing in it.
         direct: Whether the client would call the session's worker directly, past the server, if it can.
+        lease: How long a session that has to be started goes on without clients at most, in seconds; 0 for as long as
+            the server lets it.
     """
 
     versions: tuple[int, ...]
@@ -57,6 +59,7 @@ class Hello(msgspec.Struct, frozen=True, omit_defaults=True):
     existing: bool = False
     observe: bool = False
     direct: bool = False
+    lease: float = 0.0
 
 
 class Welcome(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -78,6 +81,7 @@ class Welcome(msgspec.Struct, frozen=True, omit_defaults=True):
         message_bytes: The largest message that the server takes, in bytes; 0 when it does not say.
         worker: The unix socket at which the session's worker waits for calls, ``ipc://path``, for a client that came
             by the server's own unix socket; else empty.
+        versions: Those of Python and of packages whose values cross, as the session had them when it was started.
     """
 
     version: int
@@ -94,6 +98,7 @@ class Welcome(msgspec.Struct, frozen=True, omit_defaults=True):
     owner: str = ""
     message_bytes: int = 0
     worker: str = ""
+    versions: dict[str, str] = {}
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -264,18 +269,26 @@ class SessionInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     shared: tuple[str, ...] = ()
 
 
-class KernelInfo(msgspec.Struct, frozen=True):
-    """A kernelspec of the host.
+class KernelInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a session can run on the host.
 
     Attributes:
         name: Its name.
         display_name: Its name for people.
         language: Its language.
+        kind: ``kernelspec``, or ``conda``, ``venv`` or ``pyenv`` for an environment that has none.
+        path: Its folder.
+        version: The version of an environment's Python, if its files tell.
+        ready: Whether an environment has ipykernel, so that a session can run in it.
     """
 
     name: str
     display_name: str
     language: str
+    kind: str = "kernelspec"
+    path: str = ""
+    version: str = ""
+    ready: bool = True
 
 
 class Done(msgspec.Struct, frozen=True, tag="done", omit_defaults=True):

@@ -87,6 +87,21 @@ def encode(kind: Kind, parts: Sequence[Buffer] = (), *, number: int = 0, ack: in
     return pack(parts, _HEAD.pack(MAGIC, kind, number, ack))
 
 
+def encode_packed(kind: Kind, frames: Sequence[Buffer], number: int, ack: int) -> list[Buffer]:
+    """Build the frames of a packet from a message that is packed already.
+
+    Args:
+        kind: What it is for.
+        frames: The message, as :func:`~flame_kernel.protocol.frames.pack` has packed it.
+        number: The message's number.
+        ack: The highest number received without a hole.
+
+    Returns:
+        The ZeroMQ frames.
+    """
+    return [b"".join((_HEAD.pack(MAGIC, kind, number, ack), frames[0])), *frames[1:]]
+
+
 def decode(frames: Sequence[Buffer]) -> Packet:
     """Take a packet apart.
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from flame_kernel.buffers import Buffer
 from flame_kernel.protocol import messages
 from flame_kernel.protocol.conversation import Conversation, Hole, Message
+from flame_kernel.protocol.frames import pack
 from flame_kernel.protocol.jupyter import Channel, Envelope, to_link
 from flame_kernel.protocol.packets import Kind, Packet, encode
 from flame_kernel.server.journal import Journal
@@ -109,7 +110,11 @@ class Attachment:
 
     def deliver(self, parts: Sequence[Buffer]) -> None:
         """Send the client a message; it's kept until the client has it."""
-        self._conversation.push(parts)
+        self.deliver_packed(pack(parts))
+
+    def deliver_packed(self, frames: Sequence[Buffer]) -> None:
+        """Send the client a message that is packed already, as what goes to several clients is packed once."""
+        self._conversation.push_packed(frames)
         self._flush()
 
     def tell(self, answer: messages.Answer) -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import logging
+import socket
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from flame_kernel.errors import KernelStartFailed
 from flame_kernel.server import bootstrap
 from flame_kernel.server.questions import Questions
+
+log = logging.getLogger(__name__)
 
 # A kernel that subscribes us too late does not tell on iopub what it did for a request; then it's asked again.
 _ASK_AGAIN_S = 0.5
@@ -21,13 +26,17 @@ class KernelFacts:
     Attributes:
         language: Its language, such as ``python``.
         calls: Whether the worker is loaded, so that it answers calls.
+        versions: Those of Python and of packages whose values cross.
     """
 
     language: str
     calls: bool
+    versions: dict[str, str] = field(default_factory=dict)
 
 
-async def run(questions: Questions, worker_address: str, record: Path, leavings: str, transfers: int) -> KernelFacts:
+async def run(
+    questions: Questions, worker_address: str, record: Path, leavings: str, transfers: int, *, elsewhere: bool = False
+) -> KernelFacts:
     """Wait until a kernel answers on all channels, then load the worker if it's Python.
 
     Args:
@@ -36,6 +45,7 @@ async def run(questions: Questions, worker_address: str, record: Path, leavings:
         record: The file without which the process ends with this one.
         leavings: The files to remove with it, as a pattern.
         transfers: How many may copy files in it at a time.
+        elsewhere: Whether it may run where neither this package nor the worker's socket is; then it runs cells alone.
 
     Returns:
         What is known of it.
@@ -46,8 +56,25 @@ async def run(questions: Questions, worker_address: str, record: Path, leavings:
     language = await _greet(questions)
     if language != "python":
         return KernelFacts(language, calls=False)
-    await _silently(questions, bootstrap.load(worker_address, record, leavings, transfers))
-    return KernelFacts(language, calls=True)
+    try:
+        load = bootstrap.load(worker_address, record, leavings, transfers)
+        versions = bootstrap.told(await _silently(questions, load, bootstrap.VERSIONS)) or {}
+        calls = not elsewhere or await asyncio.to_thread(_listens, worker_address)
+    except KernelStartFailed as error:
+        if not elsewhere:
+            raise
+        log.info("a kernel that a provisioner has placed answers no calls: %s", error)
+        return KernelFacts(language, calls=False)
+    return KernelFacts(language, calls=calls, versions=versions)
+
+
+def _listens(worker_address: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(worker_address.removeprefix("ipc://"))
+        except OSError:  # also if the file can be seen from here, on a file system that both hosts share
+            return False
+    return True
 
 
 async def move(questions: Questions, folder: Path) -> None:
@@ -83,7 +110,10 @@ async def _greet(questions: Questions) -> str:
         return str(reply.content().get("language_info", {}).get("name", ""))
 
 
-async def _silently(questions: Questions, code: str) -> None:
-    reply = (await questions.ask("execute_request", silent(code))).content()
+async def _silently(questions: Questions, code: str, expression: str = "None") -> dict[str, Any]:
+    """Run code, and return what the kernel says of an expression's value afterwards."""
+    reply = (await questions.ask("execute_request", silent(code, {"value": expression}))).content()
     if reply.get("status") != "ok":
         raise KernelStartFailed(f"the Flame worker could not be loaded: {reply.get('ename')}: {reply.get('evalue')}")
+    value: dict[str, Any] = reply.get("user_expressions", {}).get("value", {})
+    return value

@@ -6,13 +6,20 @@ environment gets nothing but ``flame_kernel`` itself, and cloudpickle where the 
 
 from __future__ import annotations
 
+import ast
 import importlib.util
+import json
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 _CODE = """
+import sys
+if sys.version_info < (3, 9):
+    raise RuntimeError("this is Python %d.%d, and a session needs Python 3.9 or newer" % sys.version_info[:2])
+
 def load(name, folder):
     import importlib.util, sys
     if name in sys.modules:
@@ -32,6 +39,9 @@ from flame_kernel.worker.main import start
 tie({server!r}, {host!r}, {record!r}, {leavings!r})
 start({address!r}, {transfers!r})
 """
+
+# What tells the versions there, once the worker is loaded.
+VERSIONS = "__import__('flame_kernel.versions', fromlist=['report']).report()"
 
 _MOVE = """
 import os
@@ -71,6 +81,11 @@ def load(address: str, record: Path, leavings: str = "", transfers: int = 32) ->
 def endings(msg_ids: Sequence[str]) -> str:
     """Return the expression that tells how cells ended, as in :class:`~flame_kernel.worker.endings.Endings`."""
     return f"__import__('IPython').get_ipython().flame_endings.report({list(msg_ids)!r})"
+
+
+def told(value: Mapping[str, Any]) -> Any:
+    """Return the plain data in the value of an expression that gives JSON; ``None`` when there was none."""
+    return json.loads(ast.literal_eval(value["data"]["text/plain"])) if value.get("status") == "ok" else None
 
 
 def move(folder: Path) -> str:

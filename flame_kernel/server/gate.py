@@ -282,6 +282,11 @@ class Gate:
                 f"session {session.key.name!r} on {self._host} died: {session.cause}; restart it to go on"
             )
         if not session.facts.calls:
+            if session.facts.language == "python":
+                raise CallsUnavailable(
+                    f"session {session.key.name!r} was placed where this server's files are not, so it runs cells, but "
+                    "answers no calls"
+                )
             raise CallsUnavailable(
                 f"session {session.key.name!r} runs {session.facts.language or 'another language'}, which has no "
                 "modules and expressions to call; run cells in it instead"
@@ -321,6 +326,7 @@ class Gate:
             owner=self._access.owner_for(peer.caller, session),
             message_bytes=self._limits.message_bytes,
             worker=self._direct.unix_socket(peer.caller, peer.grant, session),
+            versions=session.facts.versions,
         )
 
     async def _say_goodbye(self, session: Session, attachment: Attachment) -> None:

@@ -13,7 +13,7 @@ record   number                                       parts
 =======  ===========================================  =====================================================
 BASE     the last message sent before this segment    the client's name; the last number received from it
 OPEN     0                                            a request of its that has no reply yet, without content
-SENT     the message's                                a message to the client
+SENT     the message's                                a message to the client, packed into ``frames``
 TAKEN    the message's                                a message from the client: such a request, or nothing
 =======  ===========================================  =====================================================
 """
@@ -29,9 +29,11 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
-from flame_kernel.buffers import Buffer, size
+from flame_kernel.buffers import Buffer
 from flame_kernel.errors import ProtocolError
+from flame_kernel.protocol.frames import unpack
 from flame_kernel.protocol.jupyter import Channel, Envelope, from_link, to_link
 from flame_kernel.protocol.messages import TOPIC
 from flame_kernel.protocol.outstanding import Outstanding
@@ -68,8 +70,7 @@ class _Segment:
         weakref.finalize(self, os.close, self.file)
 
 
-@dataclass(frozen=True)
-class _Place:
+class _Place(NamedTuple):
     segment: _Segment
     offset: int
     lengths: tuple[int, ...]
@@ -186,8 +187,8 @@ class Journal:
         if self._broken:
             return None
         segment = self._segments[-1]
-        lengths = tuple(map(size, parts))
-        head = _HEAD.pack(kind, number, len(parts)) + b"".join(map(_LENGTH.pack, lengths))
+        lengths = tuple(map(len, parts))
+        head = struct.pack(f"!BQI{len(lengths)}Q", kind, number, len(lengths), *lengths)
         total = len(head) + sum(lengths)
         try:
             _write(segment.file, [head, *parts], segment.size, total)
@@ -216,7 +217,7 @@ class Journal:
                     self._first = number
                 self._places.append(place)
                 segment.last = number
-                self._answered(_read_parts(segment.file, place.offset, place.lengths))
+                self._answered(unpack(_read_parts(segment.file, place.offset, place.lengths)))
                 continue
             parts = _read_parts(segment.file, place.offset, place.lengths)
             if kind is _Kind.BASE:

@@ -63,6 +63,7 @@ class Kernel:
         self._events: KernelEvents | None = None
         self._up = False
         self._channels: KernelChannels | None = None
+        self._reached_at: ConnectionInfo | None = None
         self.questions = Questions(self.send)
         self._watch: asyncio.Task[None] | None = None
         self._interrupted = -_AGAIN_S
@@ -90,7 +91,10 @@ class Kernel:
         self._up = False
         self._stop_watching()
         self.questions.forget()
-        await self.process.restart()
+        info = await self.process.restart()
+        if info != self._reached_at:  # a provisioner may place it anew
+            self._close_channels()
+            self._connect(info)
         await self._come_up()
 
     async def adopt(self, facts: KernelFacts, left: Left) -> None:
@@ -140,10 +144,14 @@ class Kernel:
         """Let go of the process, which stays."""
         self._stop_watching()
         self._up = False
+        self._close_channels()
+
+    def _close_channels(self) -> None:
         if self._channels is not None:
             self._channels.close()
 
     def _connect(self, info: ConnectionInfo) -> None:
+        self._reached_at = info
         self._channels = KernelChannels(self._context, info, self._on_message, self._on_damage)
 
     async def _come_up(self) -> None:
@@ -155,6 +163,7 @@ class Kernel:
                 self._folder.record,
                 self.process.files,
                 self._transfers,
+                elsewhere=self.process.elsewhere,
             )
         )
         dying = asyncio.create_task(self.process.ended())
@@ -166,7 +175,8 @@ class Kernel:
         if booting in done:
             self.facts = booting.result()
         elif dying in done:
-            raise KernelStartFailed(f"kernel {self.process.kernel!r} did not come up: {dying.result()}")
+            why = await self.process.why_not() or dying.result()
+            raise KernelStartFailed(f"kernel {self.process.kernel!r} did not come up: {why}")
         else:
             raise KernelStartFailed(f"kernel {self.process.kernel!r} gave no sign of life for {self._start_s:g} s")
         self._up = True

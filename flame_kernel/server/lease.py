@@ -79,7 +79,8 @@ class Leases:
         return max(0.0, since + lease - self._clock())
 
     def _lease(self, session: Session) -> float:
-        return self._limits.lease_s if session.private else self._limits.named_lease_s
+        most = self._limits.lease_s if session.private else self._limits.named_lease_s
+        return min(most, session.lease) if session.lease > 0 else most
 
     async def _end_lonely(self) -> None:
         now = self._clock()

@@ -47,6 +47,8 @@ class SessionRecord(msgspec.Struct, frozen=True):
         calls: Whether the worker is loaded.
         cause: How the process ended, empty while it lives.
         shares: The fingerprints of the keys that it is shared with, and their roles.
+        lease: How long it goes on without clients at most, in seconds; 0 for as long as the server lets it.
+        versions: Those of Python and of packages whose values cross.
     """
 
     owner: str
@@ -59,6 +61,8 @@ class SessionRecord(msgspec.Struct, frozen=True):
     calls: bool
     cause: str = ""
     shares: dict[str, str] = {}
+    lease: float = 0.0
+    versions: dict[str, str] = {}
 
 
 class SessionFolder:

@@ -70,8 +70,8 @@ class WarmPool:
             await other.kernel.close()
         while len(self._warm) < self._size:
             kernel = self._make(self._kernelspec)
-            if kernel.process.language != "python":
-                return  # it could not be moved to another folder later
+            if kernel.process.language != "python" or kernel.process.elsewhere:
+                return  # it could not be moved to another folder later, or may take a place in somebody's queue
             self._starting = asyncio.create_task(self._start(kernel))
             try:
                 await self._starting

@@ -15,12 +15,13 @@ from typing import Any, BinaryIO, cast
 import msgspec
 import psutil
 from jupyter_client.connect import KernelConnectionInfo
-from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
+from jupyter_client.kernelspec import KernelSpec, NoSuchKernel
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.factory import KernelProvisionerFactory
 
 from flame_kernel.errors import KernelStartFailed, UnknownKernel
 from flame_kernel.server.adopted import AdoptedProcess
+from flame_kernel.server.kernelspecs import HostKernels, inherited, no_such, why_not
 from flame_kernel.transport.channels import ConnectionInfo
 from flame_kernel.transport.shared import control_address
 
@@ -38,12 +39,6 @@ _NOT_INHERITED = (
 
 # How long the system may take to end a process that was killed, in seconds.
 _KILLED_S = 2.0
-
-
-def kernelspecs() -> dict[str, tuple[str, str]]:
-    """Return the host's kernelspecs: name to display name and language."""
-    found = KernelSpecManager().get_all_specs()
-    return {name: (info["spec"]["display_name"], info["spec"]["language"]) for name, info in found.items()}
 
 
 class Left(msgspec.Struct, frozen=True):
@@ -82,7 +77,6 @@ class KernelProcess:
         self.kernel = kernel
         self.kernel_id = kernel_id or uuid.uuid4().hex[:12]
         self.cwd = cwd
-        self._environ = {name: value for name, value in environ.items() if name not in _NOT_INHERITED}
         self.files = f"{glob.escape(str(folder / self.kernel_id))}*"  # all that it leaves in the folder
         self.log = folder / f"{self.kernel_id}.log"
         self.worker_address = f"ipc://{folder / f'{self.kernel_id}-w'}"
@@ -94,12 +88,14 @@ class KernelProcess:
             transport="ipc",
             ip=str(folder / self.kernel_id),
             connection_file=str(folder / f"{self.kernel_id}.json"),
+            kernel_spec_manager=HostKernels(),
         )
         try:
             self.language: str = self._manager.kernel_spec.language if self._manager.kernel_spec else ""
         except NoSuchKernel:
-            known = ", ".join(sorted(kernelspecs())) or "none at all"
-            raise UnknownKernel(f"there is no kernel named {kernel!r} on this host; there are: {known}") from None
+            raise UnknownKernel(no_such(kernel)) from None
+        inherit = inherited(environ, self._manager.kernel_spec)
+        self._environ = {name: value for name, value in inherit.items() if name not in _NOT_INHERITED}
         if _takes_unsigned(self._manager.kernel_spec):
             # The folder keeps everybody else out, and a signature passes over the whole of a large picture, twice.
             self._manager.session.key = b""
@@ -116,8 +112,11 @@ class KernelProcess:
         await self._launch("started")
         return ConnectionInfo.of(self._manager.get_connection_info())
 
-    async def restart(self) -> None:
-        """End the process at once and start another one at the same addresses.
+    async def restart(self) -> ConnectionInfo:
+        """End the process at once and start another one, at the same addresses unless its provisioner gives it others.
+
+        Returns:
+            How to reach its channels.
 
         Raises:
             KernelStartFailed: It could not be started.
@@ -130,6 +129,7 @@ class KernelProcess:
             await provisioner.cleanup(restart=True)
         self._manager.cleanup_ipc_files()
         await self._launch("restarted")
+        return ConnectionInfo.of(self._manager.get_connection_info())
 
     async def adopt(self, left: Left) -> ConnectionInfo:
         """Go on with the process that an earlier server has started; it may have ended meanwhile.
@@ -159,7 +159,8 @@ class KernelProcess:
         info = {} if provisioner is None else await provisioner.get_provisioner_info()
         connection: dict[str, Any] = {**self._manager.get_connection_info()}
         connection["key"] = connection["key"].decode("ascii")
-        return Left(self.pid, psutil.Process(self.pid).create_time() if self.pid else 0.0, info, connection)
+        born = psutil.Process(self.pid).create_time() if self.pid else 0.0
+        return Left(self.pid, born, _as_text(info), connection)
 
     async def _launch(self, verb: str) -> None:
         environ = {**self._environ, "PWD": str(self.cwd)}
@@ -175,6 +176,10 @@ class KernelProcess:
     async def interrupt(self) -> None:
         """Send the kernel's process group SIGINT, or the kernel its interrupt message, as its kernelspec says."""
         await self._manager.interrupt_kernel()
+
+    async def why_not(self) -> str:
+        """Tell why it may not have come up, as far as its environment tells."""
+        return await why_not(self._manager.kernel_spec)
 
     def interrupt_children(self) -> None:
         """Send SIGINT to the kernel's descendants in other groups, which a signal to its own does not reach."""
@@ -200,6 +205,11 @@ class KernelProcess:
 
     def _open_log(self) -> BinaryIO:
         return open(self.log, "ab", opener=_private_opener)
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether a provisioner that its kernelspec names places it, on this host or another."""
+        return self._manager.kernel_spec is not None and "kernel_provisioner" in self._manager.kernel_spec.metadata
 
     @property
     def pid(self) -> int:
@@ -229,6 +239,17 @@ def end(left: Left) -> None:
     if left.pid:
         with suppress(ProcessLookupError):
             AdoptedProcess(left.pid, left.born).kill()
+
+
+def _as_text(info: dict[str, Any]) -> dict[str, Any]:
+    """Return what a provisioner wants to be kept, with signing keys as the text that JSON can hold."""
+    found = {**info}
+    for name, value in info.items():
+        if isinstance(value, dict):
+            found[name] = _as_text(value)
+        elif isinstance(value, bytes):
+            found[name] = value.decode("ascii")
+    return found
 
 
 def _takes_unsigned(spec: KernelSpec | None) -> bool:

@@ -15,6 +15,7 @@ from flame_kernel.protocol.messages import Hello
 from flame_kernel.protocol.session import SessionState
 from flame_kernel.security.folders import private as private_folder
 from flame_kernel.server.config import ServerConfig
+from flame_kernel.server.environments import absolute
 from flame_kernel.server.kernel import Kernel
 from flame_kernel.server.ledger import Ledger, SessionFolder, SessionRecord
 from flame_kernel.server.pool import WarmPool
@@ -167,10 +168,10 @@ class Registry:
         # Only a client on this machine, by the unix socket, works in the same folders.
         there = Path(hello.folder) if hello.folder and not key.owner else None
         folder = there if there is not None and there.is_dir() else Path.home()
-        kernelspec = hello.kernel or self._config.kernel
+        kernelspec = absolute(hello.kernel or self._config.kernel, folder)
         warm = await self._pool.take(kernelspec)
         kernel = warm or self._kernel(kernelspec, folder)
-        session = self._session(key, not hello.session, kernel, time.time())
+        session = self._session(key, not hello.session, kernel, time.time(), hello.lease)
         try:
             await (kernel.start() if warm is None else kernel.move(folder))
             session.begin()
@@ -184,7 +185,7 @@ class Registry:
         key = SessionKey(record.owner, record.name)
         try:
             kernel = self._kernel(record.kernel, Path(record.folder), folder.path.name)
-            session = self._session(key, record.private, kernel, record.started)
+            session = self._session(key, record.private, kernel, record.started, record.lease)
             await session.resume(record, left)
         except (FlameError, OSError) as error:
             log.warning("session %s, which an earlier server has left, can't be taken over: %s", key.name, error)
@@ -197,10 +198,12 @@ class Registry:
         limits, place = self._config.limits, self._ledger.folder(process.kernel_id)
         return Kernel(process, self._context, limits.start_s, place, limits.transfers)
 
-    def _session(self, key: SessionKey, private: bool, kernel: Kernel, started: float) -> Session:
+    def _session(self, key: SessionKey, private: bool, kernel: Kernel, started: float, lease: float) -> Session:
         folder = self._ledger.folder(kernel.process.kernel_id)
         limits = self._config.limits
-        return Session(key, private, kernel, folder, started, limits.journal_bytes, self._forget, limits.missed_bytes)
+        return Session(
+            key, private, kernel, folder, started, limits.journal_bytes, self._forget, limits.missed_bytes, lease
+        )
 
     def _forget(self, session: Session) -> None:
         if self._sessions.pop(session.key, None) is not None and not self._sessions:

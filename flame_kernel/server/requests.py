@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -13,14 +14,13 @@ from flame_kernel.buffers import Buffer
 from flame_kernel.errors import FlameError, ProtocolError, SessionDied, UnknownSession
 from flame_kernel.protocol import messages
 from flame_kernel.security.authorized_key import Role
-from flame_kernel.server import observers, permits
+from flame_kernel.server import kernelspecs, observers, permits
 from flame_kernel.server.access import Access
 from flame_kernel.server.attachment import Attachment
 from flame_kernel.server.audit import Audit
 from flame_kernel.server.listing import Lister
 from flame_kernel.server.peers import Caller
 from flame_kernel.server.permits import Grant
-from flame_kernel.server.process import kernelspecs
 from flame_kernel.server.session import Session, SessionKey
 
 log = logging.getLogger(__name__)
@@ -206,10 +206,7 @@ class Requests:
         return messages.Done(request.id, sessions=await self._lister.measure(infos) if request.memory else tuple(infos))
 
     async def _list_kernels(self, asked: Asked) -> messages.Done:
-        found = kernelspecs().items()
-        return messages.Done(
-            asked.request.id, kernels=tuple(messages.KernelInfo(name, *about) for name, about in found)
-        )
+        return messages.Done(asked.request.id, kernels=await asyncio.to_thread(kernelspecs.listed))
 
 
 def _caller(grant: Grant) -> Caller:

@@ -7,8 +7,6 @@ kernel: it gets one from here, which says so.
 
 from __future__ import annotations
 
-import ast
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -51,10 +49,8 @@ async def _endings(kernel: Kernel, ids: Sequence[str]) -> dict[str, dict[str, ob
         "execute_request", boot.silent("", {"endings": bootstrap.endings(ids)}), settled=False
     )
     told = reply.content().get("user_expressions", {}).get("endings", {})
-    if told.get("status") != "ok":
-        return {}
-    found: dict[str, dict[str, object]] = json.loads(ast.literal_eval(told["data"]["text/plain"]))
-    return found
+    found: dict[str, dict[str, object]] | None = bootstrap.told(told)
+    return found or {}
 
 
 def _answer(

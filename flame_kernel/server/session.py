@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from flame_kernel.buffers import Buffer
 from flame_kernel.errors import FlameError, KernelStartFailed, ProtocolError, SessionDied, SessionError
 from flame_kernel.protocol import messages
+from flame_kernel.protocol.frames import pack
 from flame_kernel.protocol.jupyter import Channel, Envelope, from_link, to_link
 from flame_kernel.protocol.link import Machine
 from flame_kernel.protocol.session import SESSION, SessionEvent, SessionState
@@ -57,6 +58,7 @@ class Session:
         journal_bytes: How much is kept for each client that is away, in bytes.
         on_ended: Called once, when it's over.
         missed_bytes: How much is kept of what it says while nobody is attached, in bytes.
+        lease: How long it goes on without clients at most, in seconds; 0 for as long as the server lets it.
     """
 
     def __init__(
@@ -69,10 +71,12 @@ class Session:
         journal_bytes: int,
         on_ended: Callable[[Session], None],
         missed_bytes: int,
+        lease: float = 0.0,
     ) -> None:
         self.key = key
         self.private = private
         self.started = started
+        self.lease = lease
         self.attachments: dict[str, Attachment] = {}
         self.unseen = Unseen(self.attachments, missed_bytes)
         self.shares: dict[str, Role] = {}  # what other keys may do here, by fingerprint
@@ -127,7 +131,7 @@ class Session:
             self._add(Attachment.restore(name, self._journal_bytes, journal))
         self.unseen.restore(self._folder.take_unseen())
         self.shares = {who: Role.named(role) for who, role in record.shares.items()}
-        facts = KernelFacts(record.language, record.calls)
+        facts = KernelFacts(record.language, record.calls, record.versions)
         self._machine.fire(SessionEvent.UP)
         await self._kernel.adopt(facts, left)
         if record.cause:
@@ -288,11 +292,11 @@ class Session:
         if channel is Channel.IOPUB:
             if not envelope.identities and envelope.header().msg_type == "iopub_welcome":
                 return  # it tells that the server is heard; a bridge welcomes its own subscribers
-            parts = to_link(channel, envelope)
+            frames = pack(to_link(channel, envelope))
             seen = False
             for attachment in self.attachments.values():
                 seen = seen or attachment.connected
-                attachment.deliver(parts)
+                attachment.deliver_packed(frames)
             self.unseen.heard(envelope, seen)
         elif envelope.identities:
             name, *rest = envelope.identities
@@ -351,5 +355,7 @@ class Session:
                 calls=self.facts.calls,
                 cause=self.cause,
                 shares={who: role.value for who, role in self.shares.items()},
+                lease=self.lease,
+                versions=self.facts.versions,
             )
         )

@@ -67,16 +67,19 @@ class EventSocket:
         self._loop.call_soon(self._readable)
 
     def _readable(self) -> None:
+        if self.closed:  # since this was scheduled
+            return
         self._scheduled = True  # what is sent meanwhile need not ask whether more is there: this loop finds out
         try:
             for _ in range(_TURN):
-                if self._socket.closed:
-                    return
                 try:
                     frames = self._receive(self._socket, DONT_WAIT)
                 except zmq.Again:
                     return
                 self._on_frames(frames)
+                # Asked, not tried: a refusal to receive costs more than a message.
+                if self._socket.closed or not has_more(self._socket):
+                    return
         finally:
             self._scheduled = False
         if not self._socket.closed:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import zmq
 
-from flame_kernel.buffers import OWN_FRAME, Buffer, size
+from flame_kernel.buffers import OWN_FRAME, Buffer
 
 # An endless frame must not fill the memory of the other side. Bulk data goes in chunks far below this.
 MAX_FRAME_BYTES = 2 * 1024**3
@@ -25,8 +25,6 @@ HANDSHAKE_TIMEOUT_MS = 10_000
 
 # Plain numbers: pyzmq's flags are enums, and putting two of them together takes as long as sending a frame.
 _MORE = int(zmq.SNDMORE)
-_HAS_MORE = int(zmq.RCVMORE)
-_EVENTS = int(zmq.EVENTS)
 _READABLE = int(zmq.POLLIN)
 DONT_WAIT = int(zmq.NOBLOCK)
 
@@ -42,10 +40,11 @@ def send(socket: zmq.Socket[bytes], frames: Sequence[Buffer], flags: int = 0) ->
     Raises:
         zmq.Again: The peer's queue is full and ``NOBLOCK`` was given.
     """
-    last = len(frames) - 1
-    more = int(flags) | _MORE
-    for position, frame in enumerate(frames):
-        socket.send(frame, more if position < last else int(flags), copy=size(frame) < OWN_FRAME)
+    more = flags | _MORE
+    for frame in frames[:-1]:
+        socket.send(frame, more, len(frame) < OWN_FRAME)
+    frame = frames[-1]
+    socket.send(frame, flags, len(frame) < OWN_FRAME)
 
 
 def receive(socket: zmq.Socket[bytes], flags: int = 0) -> list[Buffer]:
@@ -61,12 +60,11 @@ def receive(socket: zmq.Socket[bytes], flags: int = 0) -> list[Buffer]:
     Raises:
         zmq.Again: Nothing is there and ``NOBLOCK`` was given.
     """
-    frames: list[Buffer] = [socket.recv(flags)]
-    more = bool(socket.getsockopt(_HAS_MORE))
-    while more:
+    frame = socket.recv(flags, copy=False)
+    frames: list[Buffer] = [frame.bytes]
+    while frame.more:
         frame = socket.recv(copy=False)
         frames.append(frame.buffer)
-        more = frame.more
     return frames
 
 
@@ -82,7 +80,7 @@ def descriptor(socket: zmq.Socket[bytes]) -> int:
 
 def has_more(socket: zmq.Socket[bytes]) -> bool:
     """Tell whether a message waits; asking takes note of what the file descriptor has signalled."""
-    return bool(int(socket.getsockopt(_EVENTS)) & _READABLE)
+    return bool(zmq.zmq_poll([(socket, _READABLE)], 0))
 
 
 def set_common_options(socket: zmq.Socket[bytes]) -> None:

@@ -78,8 +78,10 @@ class Caller:
                 self._send([self._peer, *encode(Kind.RESET)])
             elif packet.kind is Kind.PING and self._peer is not None:
                 self._send([self._peer, *self._conversation.greeting(Kind.PONG, [])])
-            elif self._conversation.pending:
-                self._flush()  # the acknowledgement may have made room for answers that wait
+            elif self._conversation.pending or self._conversation.ack_pressing:
+                # The acknowledgement may have made room for answers that wait; and who says much that isn't answered
+                # waits for ours.
+                self._flush()
             return event if isinstance(event, Message) else None
 
     def answer(self, parts: Sequence[Buffer]) -> int:

@@ -21,7 +21,7 @@ from flame_kernel.protocol.calls import CallRequest, Operation, Outcome, decode_
 from flame_kernel.protocol.conversation import Message
 from flame_kernel.serialize import load
 from flame_kernel.transport.shared import SharedSocket, bind_rendezvous, control_address
-from flame_kernel.worker import answers, failures, permits, streams, subprocesses
+from flame_kernel.worker import answers, failures, permits, postmortem, streams, subprocesses
 from flame_kernel.worker.absence import LEASE_S, Absence
 from flame_kernel.worker.admitted import Authority
 from flame_kernel.worker.answers import ByReference
@@ -29,6 +29,7 @@ from flame_kernel.worker.callers import Caller, Callers
 from flame_kernel.worker.direct import DirectDoor
 from flame_kernel.worker.endings import Endings
 from flame_kernel.worker.operations import Operations
+from flame_kernel.worker.ports import Ports
 from flame_kernel.worker.running import Call, Running
 from flame_kernel.worker.transfers import MOST, Transfers
 
@@ -77,7 +78,8 @@ class Worker:
         self._operations = operations
         self._objects = operations.objects
         self._transfers = Transfers(transfers)
-        self._callers = Callers(socket.send, os.urandom(16), self._on_gone, self._transfers.left, self._direct.admitted)
+        self._ports = Ports(lease_s)
+        self._callers = Callers(socket.send, os.urandom(16), self._on_gone, self._on_ended, self._direct.admitted)
         self._running = Running()
         self._absence = Absence(self._objects, self._callers.reachable, lease_s)
         self._turn = threading.Lock()
@@ -161,6 +163,9 @@ class Worker:
             caller.forget_kept(ack)
             return None
         caller.forget_kept(ack)
+        if request.operation in permits.PORTS:
+            self._pass_on(caller, number, request)
+            return None
         return Task(caller, request, self._running.add(caller.name, number))
 
     def _at_once(self, caller: Caller, number: int, request: CallRequest) -> None:
@@ -177,6 +182,14 @@ class Worker:
             return
         if not request.oneway:
             caller.answer(parts)
+
+    def _pass_on(self, caller: Caller, number: int, request: CallRequest) -> None:
+        try:
+            permits.require(caller.authority.name, request.operation)
+            self._ports.take(caller, number, request)
+        except FlameError as error:
+            if not request.oneway:
+                self._answer_error(caller, number, error, request.plain)
 
     def _interrupt(self, operands: Any) -> bool:
         if not isinstance(operands, (tuple, list)) or len(operands) != 2 or not isinstance(operands[0], str):
@@ -205,6 +218,7 @@ class Worker:
             call.end()
             keep = False
             parts = _failed(error, number, plain)
+            postmortem.keep(error)
             if request.oneway:
                 _tell_of(error)
         self._running.remove(caller.name, number)
@@ -235,6 +249,10 @@ class Worker:
 
     def _on_gone(self, client: bytes) -> None:
         self._absence.left(client)
+
+    def _on_ended(self, name: bytes) -> None:
+        self._transfers.left(name)
+        self._ports.left(name)
 
 
 def _failed(error: BaseException, number: int, plain: bool) -> list[Buffer]:

@@ -13,6 +13,9 @@ from flame_kernel.protocol.calls import Operation
 # Those of put and get; code and modules are sent by whoever may execute.
 FILES = range(Operation.FIND, Operation.SETTLE + 1)
 
+# Those of forwarded ports: whoever may execute may open sockets by code as well.
+PORTS = range(Operation.CONNECT, Operation.ABANDON + 1)
+
 _MAY_TRANSFER = (b"files", b"admin")
 
 

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from flame_kernel import Host, connect
-from flame_kernel.errors import SessionDied
+from flame_kernel.errors import ConfigurationError, SessionDied
 from tests.integration.relay import Relay
 from tests.integration.servers import FlameServer, pair, run_script, until
 from tests.integration.work import in_thread
@@ -79,6 +79,25 @@ def test_a_named_session_stays_unless_it_has_a_lease(with_limits: Callable[..., 
         assert (session.name, session.private) == ("named", False)
         until(lambda: not host.sessions())
     until(lambda: not any(map(psutil.pid_exists, pids)))
+
+
+def test_a_client_gives_its_named_session_a_lease_which_outlives_the_server(
+    with_limits: Callable[..., FlameServer],
+) -> None:
+    server = with_limits(lease_s=1.0)
+    with connect(server.address, session="short", lease=2.0), Host(server.address) as host:
+        connect(server.address, session="long").close()
+        ends = {session.name: session.ends_in for session in host.sessions()}
+        assert ends == {"short": None, "long": None}
+    server.kill()
+    server.start()  # at another free port, as the next of its kind
+    with Host(server.invite) as host:
+        until(lambda: [session.name for session in host.sessions()] == ["long"])
+
+
+def test_a_lease_is_a_time(client: FlameServer) -> None:
+    with pytest.raises(ConfigurationError, match="above 0, not -1"):
+        connect(client.address, lease=-1)
 
 
 def test_a_private_session_ends_at_once_with_its_client(client: FlameServer) -> None:

@@ -10,7 +10,6 @@ import pandas
 import pytest
 
 from flame_kernel import Flame
-from flame_kernel.buffers import size
 from flame_kernel.client import calls, lane
 from tests.integration.servers import FlameServer, run_script
 
@@ -52,11 +51,11 @@ def crossed(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
 
     def dumped(*arguments: Any) -> Any:
         form, parts = dump(*arguments)
-        seen.append(list(map(size, parts)))
+        seen.append(list(map(len, parts)))
         return form, parts
 
     def loaded(form: int, parts: Sequence[Any], *more: Any) -> Any:
-        seen.append(list(map(size, parts)))
+        seen.append(list(map(len, parts)))
         return load(form, parts, *more)
 
     monkeypatch.setattr(lane, "dump", dumped)

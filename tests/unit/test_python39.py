@@ -52,7 +52,7 @@ def closure(start: str) -> dict[str, ast.Module]:
     return found
 
 
-LOADED = closure("flame_kernel.worker.main")
+LOADED = {**closure("flame_kernel.worker.main"), **closure("flame_kernel.versions")}
 each_module = pytest.mark.parametrize("module", sorted(LOADED))
 
 

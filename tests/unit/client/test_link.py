@@ -10,6 +10,7 @@ from flame_kernel.buffers import Buffer
 from flame_kernel.client.link import Link
 from flame_kernel.errors import FlameError, KeyRefused, ProtocolError, UnknownSession
 from flame_kernel.protocol import messages, packets
+from flame_kernel.protocol.frames import pack
 from flame_kernel.protocol.link import LinkState
 from flame_kernel.protocol.messages import Hello, Refusal, Welcome
 from flame_kernel.protocol.packets import Kind, Packet
@@ -249,7 +250,7 @@ async def test_packets_that_arrive_twice_count_once(line: Line) -> None:
 
 
 async def test_what_the_server_could_not_keep_is_told(line: Line) -> None:
-    line.server = Server(line.network, limit_bytes=2)
+    line.server = Server(line.network, limit_bytes=2 * len(pack([b"1"])[0]))
     await line.open()
     line.network.refuse(Cause.NO_ANSWER)
     line.network.cut()

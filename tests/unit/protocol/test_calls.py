@@ -91,6 +91,8 @@ def test_the_numbers_on_the_wire_do_not_change_by_accident() -> None:
         "RELEASE": 41,
         "INTERRUPT": 42,
         "SO_FAR": 43,
+        "ABOUT": 44,
+        "PULL_UP_TO": 45,
         "FIND": 64,
         "WHERE": 65,
         "READ": 66,
@@ -105,6 +107,12 @@ def test_the_numbers_on_the_wire_do_not_change_by_accident() -> None:
         "SETTLE": 75,
         "SENDMODULE": 76,
         "GETMODULE": 77,
+        "CONNECT": 96,
+        "LISTEN": 97,
+        "ACCEPT": 98,
+        "SEND": 99,
+        "CREDIT": 100,
+        "ABANDON": 101,
     }
     assert [(outcome.name, outcome.value) for outcome in Outcome] == [
         ("RESULT", 1),
@@ -112,4 +120,6 @@ def test_the_numbers_on_the_wire_do_not_change_by_accident() -> None:
         ("STDOUT", 3),
         ("STDERR", 4),
         ("REFERENCE", 5),
+        ("PIECE", 6),
+        ("NOTE", 7),
     ]

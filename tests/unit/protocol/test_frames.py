@@ -76,14 +76,6 @@ def test_parts_are_views_of_what_arrived() -> None:
     assert part.obj is large
 
 
-def test_a_buffer_of_wide_items_is_measured_in_bytes() -> None:
-    numbers = memoryview(bytearray(OWN_FRAME)).cast("q")
-
-    (part,) = unpack(pack([numbers]))
-
-    assert part.nbytes == OWN_FRAME
-
-
 def test_the_limit_of_parts_holds_both_ways() -> None:
     assert len(unpack(pack([b""] * MAX_PARTS))) == MAX_PARTS
     with pytest.raises(ProtocolError, match="limit is 4096"):

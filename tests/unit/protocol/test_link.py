@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from flame_kernel.errors import ProtocolError
+from flame_kernel.protocol.flows import FLOW, FlowEvent, FlowState
 from flame_kernel.protocol.link import LINK, PEER, LinkEvent, LinkState, Machine, PeerEvent, PeerState
 from flame_kernel.protocol.session import SESSION, SessionEvent, SessionState
 
@@ -14,6 +15,7 @@ Table = dict[tuple[Any, Any], Any]
 TABLES = [
     pytest.param(LINK, LinkState, LinkEvent, LinkState.DOWN, {LinkState.ENDED}, id="link"),
     pytest.param(PEER, PeerState, PeerEvent, PeerState.NEW, {PeerState.GONE}, id="peer"),
+    pytest.param(FLOW, FlowState, FlowEvent, FlowState.OPEN, {FlowState.ENDED}, id="flow"),
     pytest.param(SESSION, SessionState, SessionEvent, SessionState.STARTING, {SessionState.ENDED}, id="session"),
 ]
 each_table = pytest.mark.parametrize(("table", "states", "events", "begin", "ends"), TABLES)

@@ -8,6 +8,7 @@ from flame_kernel.buffers import Buffer
 from flame_kernel.errors import ProtocolError
 from flame_kernel.protocol import messages
 from flame_kernel.protocol.delivery import ACK_MESSAGES
+from flame_kernel.protocol.frames import pack
 from flame_kernel.protocol.messages import Welcome
 from flame_kernel.protocol.packets import Kind, Packet, decode
 from flame_kernel.server.attachment import Attachment
@@ -68,7 +69,7 @@ def test_what_came_while_the_client_was_away_follows_on_the_next_connection() ->
 
 
 def test_what_there_was_no_room_for_is_told_as_a_gap() -> None:
-    attachment, wire = attached(limit_bytes=2)
+    attachment, wire = attached(limit_bytes=2 * len(pack([b"1"])[0]))
     wire.broken = True
     for text in (b"1", b"2", b"3", b"4"):
         attachment.deliver([text])

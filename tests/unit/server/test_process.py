@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from flame_kernel.errors import UnknownKernel
-from flame_kernel.server.process import KernelProcess, how_it_ended, kernelspecs
+from flame_kernel.server.process import KernelProcess, how_it_ended
 
 
 @pytest.mark.parametrize(
@@ -29,10 +29,6 @@ def test_an_exit_status_is_put_in_words(status: int | None, words: str) -> None:
 def test_a_kernel_that_the_host_does_not_have_is_refused_with_those_it_has(tmp_path: Path) -> None:
     with pytest.raises(UnknownKernel, match=r"there is no kernel named 'cobol' on this host; there are: .*python3"):
         KernelProcess("cobol", tmp_path, {}, tmp_path)
-
-
-def test_the_hosts_kernelspecs_have_a_name_for_people_and_a_language() -> None:
-    assert kernelspecs()["python3"][1] == "python"
 
 
 def test_a_session_knows_nothing_of_the_jupyter_or_flame_that_its_server_runs_below(tmp_path: Path) -> None:

@@ -159,3 +159,11 @@ def test_acknowledging_what_was_never_sent_is_refused(callers: Callers, wire: Wi
     say(callers, b"p1", Kind.ACK, ack=1)
 
     assert wire.kinds(b"p1") == [Kind.WELCOME, Kind.REFUSED]
+
+
+def test_much_that_is_not_answered_is_acknowledged(callers: Callers, wire: Wire) -> None:
+    say(callers, ANN, Kind.HELLO, bytes(16))
+    for number in range(1, 257):  # as many as may be under way
+        asked(callers, ANN, number)
+
+    assert max(packet.ack for _, packet in wire.sent) > 200

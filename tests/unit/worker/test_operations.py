@@ -12,6 +12,7 @@ from flame_kernel.protocol.calls import Operation
 from flame_kernel.serialize import Parts
 from flame_kernel.worker.answers import ByPath
 from flame_kernel.worker.operations import Operations
+from flame_kernel.worker.permits import PORTS
 
 
 @pytest.fixture
@@ -26,6 +27,7 @@ def operations(namespace: dict[str, Any]) -> Operations:
 
 def test_every_operation_is_carried_out_by_something(operations: Operations) -> None:
     of_the_worker = {Operation.HOLD, Operation.RELEASE, Operation.INTERRUPT}
+    of_the_worker |= set(map(Operation, PORTS))
     assert set(operations._table) | OPERATIONS | of_the_worker == set(Operation)
 
 
