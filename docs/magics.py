@@ -14,10 +14,12 @@ from typing import Any
 
 from flame_magics.base import FlameMagic
 from flame_magics.cells import CellMagics
+from flame_magics.clusters import ClusterMagics
 from flame_magics.connecting import ConnectingMagics
 from flame_magics.console import ConsoleMagics
 from flame_magics.modules import ModuleMagics
 from flame_magics.moving import MovingMagics
+from flame_magics.ports import PortMagics
 from flame_magics.sessions import SessionMagics
 from flame_magics.settings import FlameMagics
 
@@ -33,6 +35,8 @@ SECTIONS: tuple[tuple[str, type[FlameMagic]], ...] = (
     ("Modules", ModuleMagics),
     ("Console and debugger", ConsoleMagics),
     ("Sessions", SessionMagics),
+    ("Ports", PortMagics),
+    ("Clusters", ClusterMagics),
 )
 
 
