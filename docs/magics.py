@@ -18,6 +18,7 @@ from flame_magics.connecting import ConnectingMagics
 from flame_magics.console import ConsoleMagics
 from flame_magics.modules import ModuleMagics
 from flame_magics.moving import MovingMagics
+from flame_magics.ports import PortMagics
 from flame_magics.sessions import SessionMagics
 from flame_magics.settings import FlameMagics
 
@@ -32,6 +33,7 @@ SECTIONS: tuple[tuple[str, type[FlameMagic]], ...] = (
     ("Variables and files", MovingMagics),
     ("Modules", ModuleMagics),
     ("Console and debugger", ConsoleMagics),
+    ("Ports", PortMagics),
     ("Sessions", SessionMagics),
 )
 

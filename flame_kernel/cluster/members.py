@@ -101,7 +101,15 @@ class Member:
 
     def _connect(self) -> Flame:
         terms = self.terms
-        return connect(self.target, session=self.session, kernel=self.kernel, lease=terms.lease, timeout=terms.timeout)
+        # What has to be the same for Dask is compared once the nodes are there.
+        return connect(
+            self.target,
+            session=self.session,
+            kernel=self.kernel,
+            report=False,
+            lease=terms.lease,
+            timeout=terms.timeout,
+        )
 
     def _attach(self) -> Flame:
         with Host(self.target, timeout=self.terms.timeout) as host:
