@@ -101,13 +101,12 @@ class Member:
 
     def _connect(self) -> Flame:
         terms = self.terms
-        # What has to be the same for Dask is compared once the nodes are there.
         return connect(
             self.target,
             session=self.session,
             kernel=self.kernel,
-            report=False,
             lease=terms.lease,
+            report=False,  # of what a cluster needs alike, it says itself what isn't
             timeout=terms.timeout,
         )
 
@@ -241,7 +240,7 @@ def labels(targets: list[str]) -> list[str]:
         ['gpu1', 'gpu2', '127.0.0.1:1', '127.0.0.1:2']
     """
     addresses = [re.sub(r"^\w+://([^@/]*@)?", "", target).partition("#")[0].rstrip("/") for target in targets]
-    names = [re.sub(r"(?<![:\]]):\d+$", "", address) for address in addresses]
+    names = [re.sub(r"^(\[.*\]|[^:]*):\d+$", r"\1", address) for address in addresses]
     found = [name if names.count(name) == 1 else address for name, address in zip(names, addresses, strict=True)]
     for label in found:
         if found.count(label) > 1:

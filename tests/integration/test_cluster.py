@@ -26,6 +26,9 @@ from flame_kernel.security.folders import private
 from tests.integration.servers import FlameServer, free_port, processes_of, run_script, short_folder, until
 from tests.integration.work import in_thread
 
+# Each session and worker is a process that imports Dask, which takes its time on a busy machine.
+pytestmark = pytest.mark.timeout(300)
+
 HERE = {"host": "127.0.0.1"}
 LIMITS = "[limits]\nwarm = 0\nsilence_s = 6.0\n"
 
@@ -351,3 +354,19 @@ def test_nothing_is_left_of_a_cluster_that_was_closed(
             assert list(host.sessions()) == []
         until(lambda server=server: len(processes_of(server.home)) == 1)  # itself
     assert not list((servers[0].client_home / "state" / "clusters").iterdir())
+
+
+def test_a_cluster_without_its_scheduler_says_so_and_can_be_closed(
+    servers: list[FlameServer], targets: list[str]
+) -> None:
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "2s"}),
+        FlameCluster(targets[0], scheduler_options=HERE, worker_options=HERE) as cluster,
+    ):
+        with Host(targets[0]) as host:
+            (pid,) = [session.pid for session in host.sessions() if session.name.endswith("-scheduler")]
+        psutil.Process(pid).kill()
+        until(lambda: any("the scheduler on 127.0.0.1 is lost" in line for line in logs(cluster)), START_S)
+    with Host(targets[0]) as host:
+        assert list(host.sessions()) == []
+    until(lambda: len(processes_of(servers[0].home)) == 1)

@@ -27,6 +27,7 @@ def call_vectors() -> Vectors:
         ("the next items", Operation.NEXT, [["00ff00ff00ff00ff", 8], 100], True, False),
         ("what is given back", Operation.RELEASE, [[[7, 1]]], True, False),
         ("a file's piece", Operation.WRITE, Parts(["here", "a.bin", "t0", 0, "9f86d081"], [b"test"]), True, False),
+        ("a stream to a port there", Operation.CONNECT, Parts([1, "127.0.0.1", 8787]), True, False),
         ("an evaluation, pickled", Operation.EVALUATE, ("2 ** 10",), False, False),
     ]
     requests = []
@@ -56,6 +57,8 @@ def call_vectors() -> Vectors:
         ("bytes", Outcome.RESULT, 3, Format.RAW, [b"\x00\xff"], "00ff"),
         ("a file's piece", Outcome.RESULT, 4, Format.PARTS, dump(Parts(["done", "9f86d081"], [b"test"]))[1],
          {"value": ["done", "9f86d081"], "buffers": ["74657374"]}),
+        ("a piece of a stream", Outcome.PIECE, 9, Format.RAW, [b"GET /"], "474554202f"),
+        ("credit for a stream", Outcome.NOTE, 9, *dump({"credit": 65536}, True), {"credit": 65536}),
         ("what it printed", Outcome.STDOUT, 5, 0, ["grüße\n".encode()], "grüße\n"),
         ("what it complained of", Outcome.STDERR, 5, 0, [b"oh\n"], "oh\n"),
         ("an exception", Outcome.ERROR, 6, Format.JSON, [failure.encode()], vars(failure)),

@@ -65,6 +65,8 @@ def packet_vectors() -> Vectors:
         "cut short in its part": [head[:-1]],
         "a byte too many": [head + b"!"],
         "a frame too many": [head, b"x"],
+        "an unknown kind": [head[:1] + b"\x0b" + head[2:]],
+        "kind 0": [head[:1] + b"\0" + head[2:]],
         "another wire format": [b"\xf2" + head[1:]],
         "no packet": [b"GET / HTTP/1.1\r\nHost: gpu1\r\n\r\n"],
         "a frame missing": [large, b"L" * 10_000],

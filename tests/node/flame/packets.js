@@ -41,6 +41,7 @@ export function encode(kind, parts = [], { number = 0, ack = 0 } = {}) {
 export function decode(frames) {
   const [first, ...others] = frames;
   if (first === undefined || first.length < HEAD || first[0] !== MAGIC) throw new Error("that is no packet");
+  if (!Object.values(KIND).includes(first[1])) throw new Error("that is a packet of an unknown kind");
   const count = first.readUInt16BE(18);
   if (count > MAX_PARTS) throw new Error("a packet has too many parts");
   let at = HEAD + 8 * count;

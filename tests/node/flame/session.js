@@ -35,9 +35,10 @@ export class Session {
     this.waiting = new Map(); // who waits for the answer to a request, by its id
     this.cells = new Map(); // the cells that run, by their msg_id
     const { attachment } = this;
-    const greeting = (resumed) => [
-      JSON.stringify({ versions: [1], lane: "session", attachment, session, client, existing, resumed }),
-    ];
+    const greeting = (resumed) => {
+      const name = this.info?.session ?? session; // as the server calls it
+      return [JSON.stringify({ versions: [1], lane: "session", attachment, session: name, client, existing, resumed })];
+    };
     this.lane = new Lane(where, serverKey, keys, [greeting]);
     this.lane.on("message", (parts) => this.take(parts));
     this.lane.on("end", (error) => this.end(error));
