@@ -14,6 +14,7 @@ from typing import Any
 
 from flame_magics.base import FlameMagic
 from flame_magics.cells import CellMagics
+from flame_magics.clusters import ClusterMagics
 from flame_magics.connecting import ConnectingMagics
 from flame_magics.console import ConsoleMagics
 from flame_magics.modules import ModuleMagics
@@ -34,6 +35,7 @@ SECTIONS: tuple[tuple[str, type[FlameMagic]], ...] = (
     ("Modules", ModuleMagics),
     ("Console and debugger", ConsoleMagics),
     ("Ports", PortMagics),
+    ("Clusters", ClusterMagics),
     ("Sessions", SessionMagics),
 )
 

@@ -38,10 +38,14 @@ class ClusterMagics(FlameMagic):
     def flame_cluster(self, line: str) -> Any:
         """Begin a Dask cluster on these hosts, and return its Client, on which Dask computes from now on.
 
+        Several hosts stand one after the other: ``%flame_cluster gpu1 gpu2 -w 2``. Its twin is ``FlameCluster``.
+
         Example::
 
-            client = %flame_cluster gpu1 gpu2 -w 2
+            client = %flame_cluster embedded
+
             client.submit(sum, range(10)).result()
+
             %flame_cluster --close
         """
         arguments = parse(self.flame_cluster, line)
