@@ -34,9 +34,9 @@ SECTIONS: tuple[tuple[str, type[FlameMagic]], ...] = (
     ("Variables and files", MovingMagics),
     ("Modules", ModuleMagics),
     ("Console and debugger", ConsoleMagics),
+    ("Sessions", SessionMagics),
     ("Ports", PortMagics),
     ("Clusters", ClusterMagics),
-    ("Sessions", SessionMagics),
 )
 
 

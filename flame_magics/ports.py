@@ -31,18 +31,14 @@ class PortMagics(FlameMagic):
     def flame_forward(self, line: str) -> Any:
         """Let a port of the session's machine be reached on this one; without a port list what is forwarded.
 
-        Returns what is forwarded, which shows itself as a link. Its twins are ``flame.forward`` and
-        ``flame.forwards``.
+        Its twins are ``flame.forward`` and ``flame.forwards``.
 
         Example::
 
             %flame_forward 8787
-
+            %flame_forward 6006:7007
             %flame_forward -r 5432
-
-            %flame_forward
-
-            %flame_forward -c
+            %flame_forward -c 8787
         """
         arguments = parse(self.flame_forward, line)
         port, at = _pair(arguments.port)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import queue
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +18,9 @@ from flame_kernel.protocol.replies import ReplyMatcher
 
 # Cells that have ended and are still listened to; beyond this many the oldest goes.
 _LISTENED_TO = 256
+
+# How long what was printed before a question may take to arrive after it, in seconds.
+_BEFORE_A_QUESTION_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -178,22 +183,40 @@ def follow(
     Raises:
         FlameError: The link or the session ended.
     """
+
+    def show(envelope: Envelope) -> None:
+        kind = envelope.header().msg_type
+        if kind in comms.KINDS:
+            take_comm(kind, envelope)
+        else:
+            take_output(cell, display, kind, envelope.content(), show_result)
+
     while not cell.done:
         arrived = take()
         if isinstance(arrived, FlameError):
             raise arrived
         channel, envelope = arrived
-        content = envelope.content()
         if channel is Channel.SHELL:
-            cell.reply = content
+            cell.reply = envelope.content()
         elif channel is Channel.STDIN:
+            content = envelope.content()
+            for printed in _printed_before(cell):
+                show(printed)
             answer(envelope, display.ask(content.get("prompt", ""), bool(content.get("password"))))
         elif channel is Channel.IOPUB:
-            kind = envelope.header().msg_type
-            if kind in comms.KINDS:
-                take_comm(kind, envelope)
-            else:
-                take_output(cell, display, kind, content, show_result)
+            show(envelope)
+
+
+def _printed_before(cell: Cell) -> Iterator[Envelope]:
+    """Return what the kernel showed before it asked: that comes on another channel, and may arrive a little later."""
+    end = time.monotonic() + _BEFORE_A_QUESTION_S
+    with suppress(queue.Empty):
+        while (left := end - time.monotonic()) > 0:
+            arrived = cell.arrived.get(timeout=left)
+            if isinstance(arrived, FlameError) or arrived[0] is not Channel.IOPUB:
+                cell.arrived.put(arrived)
+                return
+            yield arrived[1]
 
 
 def take_output(cell: Cell, display: Display, kind: str, content: dict[str, Any], show_result: bool) -> None:

@@ -106,11 +106,13 @@ class Group(Mapping[str, Flame]):
         Raises:
             CellsFailed: It failed on some, if ``check``; the others have run to their end.
         """
-        futures = self.start(code)
+        futures, refused = self._begin(code)
         if not quiet:
             self._show(futures)
         self._wait(futures, timeout)
-        result = GroupResult({name: _gave(future, timeout) for name, future in futures.items()})
+        gave = {name: _gave(future, timeout) for name, future in futures.items()}
+        gave.update({name: CellResult([], error=error) for name, error in refused.items()})
+        result = GroupResult({name: gave[name] for name in self})
         if not quiet:
             _show_the_rest(futures)
         if check:
@@ -122,8 +124,16 @@ class Group(Mapping[str, Flame]):
 
         Returns:
             The cell on each, as :meth:`Flame.start` returns it.
+
+        Raises:
+            FlameError: It can't be run on one of them, and so on none.
         """
-        return {name: flame.start(code, title=name) for name, flame in self.items()}
+        futures, refused = self._begin(code)
+        for error in refused.values():
+            for future in futures.values():
+                future.cancel()
+            raise error
+        return futures
 
     def evaluate(self, expression: str, *, timeout: float | None = None) -> dict[str, Any]:
         """Return the values of an expression, which all of them evaluate at the same time."""
@@ -150,6 +160,15 @@ class Group(Mapping[str, Flame]):
 
     def __repr__(self) -> str:
         return f"<Group {', '.join(self._flames)}>"
+
+    def _begin(self, code: str) -> tuple[dict[str, CellFuture], dict[str, FlameError]]:
+        futures, refused = {}, {}
+        for name, flame in self.items():
+            try:
+                futures[name] = flame.start(code, title=name)
+            except FlameError as error:
+                refused[name] = error
+        return futures, refused
 
     def _show(self, futures: Mapping[str, CellFuture]) -> None:
         if isinstance(displays.here(), displays.Notebook):

@@ -165,7 +165,8 @@ class CellFuture(Future[CellResult]):
 
     def _words(self) -> str:
         if not self.done():
-            return "running …" if self._cell.begun else "waiting for its turn …"
+            state = "running …" if self._cell.begun else "waiting for its turn …"
+            return f"{state} {self._tee.noted}".rstrip()
         error = self.exception()
         took = f"{self._took or 0.0:.1f} s"
         return f"done after {took}" if error is None else f"failed after {took}: {type(error).__name__}: {error}"
@@ -252,6 +253,7 @@ class _Tee:
         self._changed = changed
         self._changing = threading.RLock()
         self._display: Display | None = None
+        self.noted = ""
 
     def join(self, display: Display, cell: Cell) -> None:
         """Show what there is, and have what comes shown."""
@@ -279,7 +281,8 @@ class _Tee:
         self._pass_on(lambda display: display.clear(wait))
 
     def notice(self, text: str, display_id: str, update: bool) -> None:
-        """Pass a line of our own on."""
+        """Pass a line of our own on, and keep it until something has taken its place."""
+        self.noted = "" if update else text
         self._pass_on(lambda display: display.notice(text, display_id, update))
 
     def ask(self, prompt: str, password: bool) -> str:

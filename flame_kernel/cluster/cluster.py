@@ -9,7 +9,7 @@ import os
 import secrets
 import warnings
 import weakref
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import dask.config
@@ -175,7 +175,8 @@ class FlameCluster(SpecCluster):
                 f"cluster {name!r} has ended: it was closed, or its lease has run out (scheduler on {target})"
             ) from None
         notes, security = found
-        return cls(**notes, name=name, security=Security(**security), asynchronous=asynchronous, existing=True)
+        known = {**notes, "scheduler": target}  # as it is reached from here
+        return cls(**known, name=name, security=Security(**security), asynchronous=asynchronous, existing=True)
 
     @property
     def hosts(self) -> dict[str, str]:
@@ -188,10 +189,15 @@ class FlameCluster(SpecCluster):
         port = self.scheduler.dashboard_port if self.scheduler is not None else 0
         return str(format_dashboard_link("127.0.0.1", port)) if port else ""
 
-    def detach(self) -> None:
-        """Leave the cluster, which goes on until its lease has run out; :meth:`from_name` comes back to it."""
+    def detach(self) -> Awaitable[None] | None:
+        """Leave the cluster, which goes on until its lease has run out; :meth:`from_name` comes back to it.
+
+        Returns:
+            As ``close`` does, something to be awaited if it's used from asyncio.
+        """
         self._leaving = True
-        self.close()
+        left: Awaitable[None] | None = self.close()
+        return left
 
     def new_worker_spec(self) -> dict[str, Any]:
         """Return name and specification of the next worker: on the host that has the fewest."""

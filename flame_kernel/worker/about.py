@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 # A driver that hangs must not keep anybody waiting, in seconds.
-_PATIENCE_S = 5.0
+_PATIENCE_S = 3.0
 
 _NVIDIA = ("nvidia-smi", "--query-gpu=name,memory.used,memory.total", "--format=csv,noheader,nounits")
 _MIB = 1024 * 1024

@@ -99,13 +99,10 @@ class LocalKernel:
     def __init__(self, environ: dict[str, str], *code: str) -> None:
         self._manager = KernelManager(kernel_name="python3")
         self._manager.start_kernel(env=environ)
+        info = self._manager.get_connection_info()
+        self.frontend = Frontend({**info, "key": info["key"].decode()})
         try:
-            client = self._manager.blocking_client()
-            client.start_channels()
-            client.wait_for_ready(timeout=60)
-            client.stop_channels()
-            info = self._manager.get_connection_info()
-            self.frontend = Frontend({**info, "key": info["key"].decode()})
+            self.frontend.welcome()
             for line in ("%load_ext flame_magics", *code):
                 answer = self.frontend.execute(line)
                 assert answer.reply["status"] == "ok", answer.reply
@@ -119,5 +116,6 @@ class LocalKernel:
 
     def close(self) -> None:
         """End it."""
+        self.frontend.close()
         self._manager.shutdown_kernel()
         self._manager.cleanup_resources()

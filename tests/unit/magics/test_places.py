@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import doctest
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flame_magics import candidates, places, usage
+from flame_magics import places
 from flame_magics.places import Arguments, Code, find, offset
 
 
@@ -78,9 +76,3 @@ def test_any_text_has_a_place_or_none(text: str, cursor: int) -> None:
     if isinstance(place, Code):
         assert 0 <= place.cursor <= len(place.code) + 1
         assert place.code in text
-
-
-@pytest.mark.parametrize("module", [candidates, places, usage], ids=lambda module: module.__name__)
-def test_examples_are_true(module: object) -> None:
-    failed, tried = doctest.testmod(module)  # type: ignore[arg-type]
-    assert (failed, tried > 0) == (0, True)
