@@ -11,7 +11,7 @@ LAB_ARGS := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo lab test check format bench coverage clean
+.PHONY: help demo lab test check format docs bench coverage clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -37,6 +37,9 @@ format: $(VENV)/dev.stamp  ## mend what ruff can mend
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+docs: $(VENV)/dev.stamp  ## write what docs/magics.md says of each magic, from the magics themselves
+	$(BIN)/python -m docs.magics
+
 bench: $(VENV)/bench.stamp  ## measure beside the peers and write docs/performance.md (ARGS=--quick is for a first look)
 	$(BIN)/python -m benchmarks $(ARGS)
 
@@ -48,7 +51,7 @@ coverage: $(VENV)/dev.stamp  ## run every test and report what they reach
 
 clean:  ## remove the environment and all that was made
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache
-	rm -rf .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .mypy_cache .pytest_cache .ruff_cache tests/node/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Dependency groups need pip 25.1, newer than the one that Python 3.11 brings along.

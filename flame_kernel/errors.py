@@ -92,6 +92,12 @@ class HostKeyChanged(ConnectError):
     code = "host-key-changed"
 
 
+class NotInstalled(ConnectError):
+    """The host that ssh reached has no remote-flame."""
+
+    code = "not-installed"
+
+
 class VersionMismatch(ConnectError):
     """Client and server have no protocol version in common."""
 

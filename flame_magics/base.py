@@ -40,3 +40,9 @@ class FlameMagic(Magics):
         self.extension = extension
         self.connections: Connections = extension.connections
         self.names: dict[str, Any] = shell.user_ns
+
+    def load(self) -> None:
+        """Put into the shell what is more than a magic."""
+
+    def unload(self) -> None:
+        """Take it out again."""

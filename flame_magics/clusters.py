@@ -27,7 +27,12 @@ class ClusterMagics(FlameMagic):
         self._cluster: FlameCluster | None = None
 
     @magic_arguments()
-    @argument("hosts", nargs="*", help="the hosts, as for %%flame_connect; none to come back to the cluster of a name")
+    @argument(
+        "hosts",
+        metavar="HOST",
+        nargs="*",
+        help="the hosts, as for %%flame_connect; none to come back to the cluster of a name",
+    )
     @argument("-w", "--workers", type=int, default=1, help="how many workers to begin with on each host")
     @argument("-n", "--name", help="the cluster's name; one with a name stays when the notebook ends")
     @argument("-k", "--kernel", help="the kernelspec or environment that scheduler and workers run in")
@@ -37,6 +42,8 @@ class ClusterMagics(FlameMagic):
     @line_magic
     def flame_cluster(self, line: str) -> Any:
         """Begin a Dask cluster on these hosts, and return its Client, on which Dask computes from now on.
+
+        Its twin is ``flame_kernel.cluster.FlameCluster``.
 
         Example::
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from IPython.core.interactiveshell import InteractiveShell
 
 from flame_magics.base import FlameMagic
 from flame_magics.cells import CellMagics
 from flame_magics.clusters import ClusterMagics
+from flame_magics.completing import Completing
 from flame_magics.connecting import ConnectingMagics
 from flame_magics.connections import Connections
+from flame_magics.console import ConsoleMagics
+from flame_magics.inspecting import Inspecting
+from flame_magics.modules import ModuleMagics, Resending
+from flame_magics.moving import MovingMagics
 from flame_magics.ports import PortMagics
 from flame_magics.sessions import SessionMagics
 from flame_magics.settings import FlameMagics
@@ -22,6 +27,9 @@ MAGICS: tuple[type[FlameMagic], ...] = (
     CellMagics,
     ClusterMagics,
     PortMagics,
+    MovingMagics,
+    ModuleMagics,
+    ConsoleMagics,
 )
 
 
@@ -37,7 +45,11 @@ class Addition(Protocol):
         """Take it out."""
 
 
-ADDITIONS: tuple[type[Addition], ...] = ()
+ADDITIONS: tuple[type[Addition], ...] = (
+    Resending,
+    Completing,
+    Inspecting,
+)
 
 
 class Extension:
@@ -49,7 +61,9 @@ class Extension:
 
     def __init__(self, shell: InteractiveShell) -> None:
         self._shell = shell
-        self._connections = Connections(FlameMagics(parent=shell))
+        self._configurables: list[Any] = shell.configurables  # what %config finds
+        self._settings = FlameMagics(parent=shell)
+        self._connections = Connections(self._settings)
         self._magics = [kind(shell, self) for kind in MAGICS]
         self._additions = [kind(shell, self._connections) for kind in ADDITIONS]
 
@@ -60,8 +74,10 @@ class Extension:
 
     def load(self) -> None:
         """Register everything."""
+        self._configurables.append(self._settings)
         for magics in self._magics:
             self._shell.register_magics(magics)
+            magics.load()
         for addition in self._additions:
             addition.load()
 
@@ -69,8 +85,10 @@ class Extension:
         """Take it out again, and close the connections."""
         for addition in reversed(self._additions):
             addition.unload()
+        self._configurables.remove(self._settings)
         manager = self._shell.magics_manager
         for magics in self._magics:
+            magics.unload()
             for kind, names in magics.magics.items():
                 for name in names:
                     manager.magics[kind].pop(name, None)

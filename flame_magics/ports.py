@@ -31,6 +31,8 @@ class PortMagics(FlameMagic):
     def flame_forward(self, line: str) -> Any:
         """Let a port of the session's machine be reached on this one; without a port list what is forwarded.
 
+        Its twins are ``flame.forward`` and ``flame.forwards``.
+
         Example::
 
             %flame_forward 8787

@@ -18,6 +18,11 @@ target_argument = argument(
     "-t", "--target", metavar="NAME", help="the name of a connection; the default one unless told"
 )
 
+# What those take that can do it on several connections.
+targets_argument = argument(
+    "-t", "--target", metavar="NAMES", help="names of connections: a, or a,b, or all; the default one unless told"
+)
+
 
 def parse(magic: Callable[..., Any], line: str) -> Namespace:
     """Read a magic's line.
@@ -33,23 +38,50 @@ def parse(magic: Callable[..., Any], line: str) -> Namespace:
     try:
         arguments: Namespace = parser.parse_argstring(line)
     except (UsageError, ValueError) as error:
-        usage = " ".join(parser.format_usage().replace("::", "").split())
-        raise UsageError(f"{error}\nusage: {usage}") from None
+        raise wrong(magic, str(error)) from None
     return arguments
 
 
+def unquoted(text: str) -> str:
+    """Return an argument without the quotes around it, which IPython leaves there.
+
+    Example:
+        >>> unquoted("'my data.csv'"), unquoted("data.csv")
+        ('my data.csv', 'data.csv')
+    """
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
+
+
+def wrong(magic: Callable[..., Any], what: str) -> UsageError:
+    """Return the error that says what is wrong with a magic's line, and how it's right."""
+    usage = magic.parser.format_usage()  # type: ignore[attr-defined]  # what magic_arguments gives it
+    return UsageError(f"{what}\nusage: {' '.join(usage.replace('::', '').split())}")
+
+
 def names(values: list[str] | None) -> list[str]:
-    """Return the names in options that take several, such as ``-i x,y -i z``."""
+    """Return the names in options that take several, such as ``-i x,y -i z``.
+
+    Example:
+        >>> names(["x, y", "z"])
+        ['x', 'y', 'z']
+    """
     return [name.strip() for value in values or () for name in value.split(",") if name.strip()]
 
 
 @contextmanager
-def short_errors() -> Iterator[None]:
-    """Let our own errors show as one line: the notebook's user did nothing that a traceback would explain."""
+def short_errors(*more: type[BaseException]) -> Iterator[None]:
+    """Let our own errors show as one line: the notebook's user did nothing that a traceback would explain.
+
+    Args:
+        more: Other exceptions that say all there is to say.
+    """
+    ours: tuple[type[BaseException], ...] = (FlameError, *more)
     try:
         yield
-    except FlameError as error:
-        shorten(error)
+    except ours as error:
+        # Remote code's own show their frames, unless they say all there is to say.
+        if isinstance(error, more) or not hasattr(error, "_render_traceback_"):
+            shorten(error)
         raise
 
 

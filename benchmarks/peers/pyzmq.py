@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import zmq
 
-from benchmarks.peer import Client, Peer
+from benchmarks.peer import Client, Kernel, NotOffered, Peer
+from benchmarks.proxied import ProxiedKernel
 from benchmarks.serving import Server, announce
 
 Context = zmq.Context[zmq.Socket[bytes]]
@@ -56,6 +57,12 @@ class PyzmqPeer(Peer):
         """Connect a socket for calls and one for bulk."""
         chunk = _CHUNK if self._encrypted else sys.maxsize
         return PyzmqClient(self._dial(self._calls), self._dial(self._bulk), chunk)
+
+    def kernel(self) -> Kernel:
+        """Return an ipykernel behind two proxies with CURVE between them."""
+        if not self._encrypted:
+            raise NotOffered
+        return ProxiedKernel()
 
     def _dial(self, address: str) -> zmq.Socket[bytes]:
         socket = self._context.socket(zmq.DEALER)

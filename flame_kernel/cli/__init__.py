@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from flame_kernel import __version__
-from flame_kernel.cli import jupyter, keys, ports, serve, sessions, work
+from flame_kernel.cli import jupyter, keys, old_clients, ports, serve, sessions, ssh, work
 from flame_kernel.cli.serve import serve_main as serve_main
 from flame_kernel.cli.style import HELP, OneLine
 
@@ -20,6 +20,7 @@ for command in (
     serve.serve,
     serve.invite,
     keys.keys,
+    old_clients.show_key,
     jupyter.install,
     jupyter.kernels,
     sessions.ls,
@@ -35,5 +36,7 @@ for command in (
     work.run,
     work.evaluate,
     ports.forward,
+    ssh.ssh_install,
+    ssh.ssh_serve,
 ):
     main.add_command(command)

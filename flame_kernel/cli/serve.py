@@ -16,6 +16,8 @@ from typing import Any
 
 import click
 
+from flame_kernel.cli import old_clients
+from flame_kernel.cli.old_clients import OldClients
 from flame_kernel.cli.style import HELP, ROLES, errors_in_one_line
 
 # How long an invite is good for unless told otherwise, in seconds.
@@ -30,6 +32,7 @@ _INVITE_LIFETIME_S = 3600.0
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 @click.option("-v", "--verbose", is_flag=True, help="Print what happens.")
 @click.option("--enable", is_flag=True, help="Enable the server, which gives full access to this machine.")
+@old_clients.options
 @click.option("--embedded", is_flag=True, hidden=True)
 def serve(
     host: str | None,
@@ -39,6 +42,9 @@ def serve(
     quiet: bool,
     verbose: bool,
     enable: bool,
+    pyro4: int | None,
+    pyro4_host: str,
+    pyro4_no_hmac: bool,
     embedded: bool,
 ) -> None:
     """Start a Flame server.
@@ -46,14 +52,15 @@ def serve(
     It is off until it's enabled: by FLAME_ENABLED=true, --enable, or 'enabled = true' in server.toml. It prints what it
     listens on, who is admitted, a fresh invite, and then 'server is running.' Ctrl-C ends it.
     """
-    from flame_kernel.client.embedded import socket_path
+    from flame_kernel.client.embedded import keyed_socket_path, socket_path
     from flame_kernel.server.config import load
     from flame_kernel.server.daemon import in_background
 
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="flame: %(message)s")
     config = load(os.environ)
     if embedded:
-        config = replace(config, enabled=True, port=None, socket=socket_path(config.folders), until_idle=True)
+        local, keyed = socket_path(config.folders), keyed_socket_path(config.folders)
+        config = replace(config, enabled=True, port=None, socket=local, keyed_socket=keyed, until_idle=True)
         sys.exit(in_background(lambda ready: _serve(config, lambda _: ready())))
     config = replace(
         config,
@@ -63,7 +70,10 @@ def serve(
         socket=None if unixsocket is None else unixsocket.expanduser().absolute(),
         key_file=None if key is None else key.expanduser().absolute(),
     )
-    sys.exit(_serve(config, _quietly if quiet else lambda listening: _announce(config, listening)))
+    on_ready = _quietly if quiet else lambda listening: _announce(config, listening)
+    if pyro4 is not None:
+        sys.exit(_serve(config, on_ready, OldClients(pyro4, pyro4_host, not pyro4_no_hmac, quiet, verbose).serve))
+    sys.exit(_serve(config, on_ready))
 
 
 @click.command()
@@ -89,8 +99,10 @@ def serve_main() -> None:
         serve.main(prog_name="flame-server")
 
 
-def _serve(config: Any, on_ready: Callable[[Any], None]) -> int:
-    from flame_kernel.server.main import serve as run
+def _serve(config: Any, on_ready: Callable[[Any], None], run: Callable[..., Any] | None = None) -> int:
+    from flame_kernel.server.main import serve
+
+    run = run or serve
 
     async def until_stopped() -> None:
         stop = asyncio.Event()

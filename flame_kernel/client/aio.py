@@ -71,7 +71,7 @@ class AsyncFlame:
         """Run a cell; the options are those of :meth:`Flame.run`. Cancelling it interrupts the cell."""
         display = displays.Silent() if quiet else displays.here()
         try:
-            result = await asyncio.to_thread(self._connection.run, code, display, True, False, True, timeout)
+            result = await asyncio.to_thread(self._connection.cells.run, code, display, True, False, True, timeout)
         except asyncio.CancelledError:
             await asyncio.to_thread(self._connection.interrupt)
             raise

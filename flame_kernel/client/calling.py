@@ -227,16 +227,20 @@ class Calling:
         """
         self._connection.calls.call(Operation.PUSH, name, value, timeout=timeout)
 
-    def pull(self, name: str, *, timeout: float | None = None) -> Any:
+    def pull(self, name: str, *, limit: int | None = None, timeout: float | None = None) -> Any:
         """Return the value of a name in the session's namespace, as ``flame[name]`` does.
 
         Args:
             name: The name.
+            limit: Up to which size the value crosses, in bytes; a larger one comes as a handle, and nothing is ever
+                cut. ``None`` for any size.
             timeout: How long to wait, in seconds; ``None`` for as long as it takes.
 
         Raises:
             NameError: It isn't defined.
         """
+        if limit is not None:
+            return self._connection.calls.call(Operation.PULL_UP_TO, name, limit, timeout=timeout)
         return self._connection.calls.call(Operation.PULL, name, timeout=timeout)
 
     def __setitem__(self, name: str, value: Any) -> None:

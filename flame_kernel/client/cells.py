@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import queue
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from flame_kernel.client import comms
 from flame_kernel.client.display import Display
 from flame_kernel.errors import FlameError
 from flame_kernel.protocol.jupyter import Channel, Envelope, compose
@@ -15,6 +18,9 @@ from flame_kernel.protocol.replies import ReplyMatcher
 
 # Cells that have ended and are still listened to; beyond this many the oldest goes.
 _LISTENED_TO = 256
+
+# How long what was printed before a question may take to arrive after it, in seconds.
+_BEFORE_A_QUESTION_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,10 @@ class CellResult:
         return None
 
 
+class CellLeft(KeyboardInterrupt):
+    """Ctrl-C came twice: nobody waits for the cell any more, which goes on if it takes no notice of the first."""
+
+
 @dataclass
 class Cell:
     """A cell that runs: what has come of it so far.
@@ -54,6 +64,10 @@ class Cell:
         arrived: What the kernel said about it and nobody has looked at yet; an error ends it.
         outputs: Its outputs so far.
         displays: Those that can be updated, by their display ids, which have no place in the outputs themselves.
+        reply: The kernel's reply, when it's there.
+        begun: Whether the kernel has come to it.
+        on_begun: Called when it has.
+        idle: Whether the kernel is done with it.
     """
 
     request: Envelope
@@ -61,6 +75,8 @@ class Cell:
     outputs: list[dict[str, Any]] = field(default_factory=list)
     displays: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     reply: dict[str, Any] | None = None
+    begun: bool = False
+    on_begun: Callable[[], None] = lambda: None
     idle: bool = False
     clear_pending: bool = False
 
@@ -70,7 +86,7 @@ class Cell:
         return self.reply is not None and self.idle
 
 
-def request_for(code: str, silent: bool, store_history: bool, keep: bool = True) -> Envelope:
+def request_for(code: str, silent: bool, store_history: bool, keep: bool = True, stdin: bool = True) -> Envelope:
     """Return the message that runs a cell.
 
     Args:
@@ -78,13 +94,14 @@ def request_for(code: str, silent: bool, store_history: bool, keep: bool = True)
         silent: Whether it's hidden from history and displays.
         store_history: Whether it counts and is kept in the session's history.
         keep: Whether the session keeps its value and exception until they are fetched.
+        stdin: Whether it may ask the user.
     """
     content = {
         "code": code,
         "silent": silent,
         "store_history": store_history,
         "user_expressions": {},
-        "allow_stdin": True,
+        "allow_stdin": stdin,
         "stop_on_error": False,
     }
     return compose("execute_request", content, session="flame-client", metadata={"flame": True} if keep else {})
@@ -146,7 +163,12 @@ class Cells:
 
 
 def follow(
-    cell: Cell, display: Display, answer: Callable[[Envelope, str], None], take: Callable[[], Any], show_result: bool
+    cell: Cell,
+    display: Display,
+    answer: Callable[[Envelope, str], None],
+    take: Callable[[], Any],
+    show_result: bool,
+    take_comm: Callable[[str, Envelope], None] = lambda kind, envelope: None,
 ) -> None:
     """Follow a cell to its end, showing what comes.
 
@@ -156,22 +178,45 @@ def follow(
         answer: Called with an input request and the user's text.
         take: Returns what arrived next.
         show_result: Whether the last expression's value is shown as well.
+        take_comm: Called with the messages of comms.
 
     Raises:
         FlameError: The link or the session ended.
     """
+
+    def show(envelope: Envelope) -> None:
+        kind = envelope.header().msg_type
+        if kind in comms.KINDS:
+            take_comm(kind, envelope)
+        else:
+            take_output(cell, display, kind, envelope.content(), show_result)
+
     while not cell.done:
         arrived = take()
         if isinstance(arrived, FlameError):
             raise arrived
         channel, envelope = arrived
-        content = envelope.content()
         if channel is Channel.SHELL:
-            cell.reply = content
+            cell.reply = envelope.content()
         elif channel is Channel.STDIN:
+            content = envelope.content()
+            for printed in _printed_before(cell):
+                show(printed)
             answer(envelope, display.ask(content.get("prompt", ""), bool(content.get("password"))))
         elif channel is Channel.IOPUB:
-            take_output(cell, display, envelope.header().msg_type, content, show_result)
+            show(envelope)
+
+
+def _printed_before(cell: Cell) -> Iterator[Envelope]:
+    """Return what the kernel showed before it asked: that comes on another channel, and may arrive a little later."""
+    end = time.monotonic() + _BEFORE_A_QUESTION_S
+    with suppress(queue.Empty):
+        while (left := end - time.monotonic()) > 0:
+            arrived = cell.arrived.get(timeout=left)
+            if isinstance(arrived, FlameError) or arrived[0] is not Channel.IOPUB:
+                cell.arrived.put(arrived)
+                return
+            yield arrived[1]
 
 
 def take_output(cell: Cell, display: Display, kind: str, content: dict[str, Any], show_result: bool) -> None:
@@ -186,6 +231,9 @@ def take_output(cell: Cell, display: Display, kind: str, content: dict[str, Any]
     """
     if kind == "status":
         cell.idle = content.get("execution_state") == "idle"
+        if not cell.begun:
+            cell.begun = True
+            cell.on_begun()
         return
     if kind == "clear_output":
         cell.clear_pending = bool(content.get("wait"))

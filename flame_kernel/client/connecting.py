@@ -1,4 +1,4 @@
-"""From what a user named to an open session: pairing, keys, the embedded server."""
+"""From what a user named to an open session: pairing, keys, the embedded server, ssh."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import TypeVar
 import zmq
 
 from flame_kernel.client import embedded
-from flame_kernel.client.session import SessionClient, SessionEvents, Wanted
-from flame_kernel.client.target import Address, Embedded, Target, UnixSocket
+from flame_kernel.client.session import SessionClient, SessionEvents, Wanted, own_name
+from flame_kernel.client.target import Address, Embedded, Ssh, Target, UnixSocket
+from flame_kernel.client.way import Way
 from flame_kernel.errors import HostKeyChanged, HostUnknown, KeyRefused, LinkLost, ServerUnreachable
 from flame_kernel.protocol import messages
 from flame_kernel.security.folders import Folders, private
@@ -20,13 +21,13 @@ from flame_kernel.security.keys import KeyPair, load_or_create
 from flame_kernel.security.known_hosts import KnownHosts
 from flame_kernel.transport.interface import Endpoint
 
-_EMBEDDED_TRIES = 3
+_EMBEDDED_TRIES = 3  # here, and behind ssh
 
 # A server that is flooded hangs up in the middle of handshakes, which looks as if it had another key: once is no proof.
 _HANDSHAKES = 3
 
 T = TypeVar("T")
-Attempt = Callable[[Endpoint], Awaitable[tuple[Endpoint, SessionClient]]]
+Attempt = Callable[[Endpoint, Way | None], Awaitable[tuple[Endpoint, SessionClient]]]
 
 
 class Connector:
@@ -34,7 +35,7 @@ class Connector:
 
     Args:
         context: The ZeroMQ context.
-        environ: The environment; FLAME_HOME counts.
+        environ: The environment; FLAME_HOME and FLAME_SSH count.
         timeout: How long connecting may take, in seconds.
         client_id: What names this client, 16 hex digits, where another process may come in its place.
     """
@@ -44,6 +45,7 @@ class Connector:
     ) -> None:
         self._client_id = client_id
         self._context = context
+        self._environ = environ
         self._folders = Folders.find(environ)
         self._timeout = timeout
         self._opening: SessionClient | None = None
@@ -64,12 +66,10 @@ class Connector:
             SessionError: The session can't be had.
             FlameTimeout: It took too long.
         """
-        # The embedded server is nobody's but its clients'; its sessions outlive it, as any server's do.
-        revive = self._start_embedded if isinstance(target, Embedded) else None
 
-        async def attempt(endpoint: Endpoint) -> tuple[Endpoint, SessionClient]:
+        async def attempt(endpoint: Endpoint, way: Way | None) -> tuple[Endpoint, SessionClient]:
             async def once() -> SessionClient:
-                client = self._opening = SessionClient(self._context, endpoint, events, wanted, self._client_id, revive)
+                client = self._opening = SessionClient(self._context, endpoint, events, wanted, self._client_id, way)
                 try:
                     await client.open(self._timeout)
                 finally:
@@ -78,12 +78,15 @@ class Connector:
 
             return endpoint, await _insist(once)
 
+        start = not wanted.existing and wanted.lane == messages.LANE_SESSION
         if isinstance(target, Embedded):
-            return await self._embedded(attempt, start=not wanted.existing and wanted.lane == messages.LANE_SESSION)
+            return await self._embedded(attempt, start)
+        if isinstance(target, Ssh):
+            return await self._through_ssh(target, attempt, start)
         if isinstance(target, UnixSocket):
-            return await attempt(Endpoint(f"ipc://{target.path}", str(target.path)))
+            return await attempt(Endpoint(f"ipc://{target.path}", str(target.path)), None)
         if isinstance(target, Address):
-            return await attempt(self._known(target))
+            return await attempt(self._known(target), None)
         return await self._invited(target, attempt)
 
     @property
@@ -102,17 +105,28 @@ class Connector:
                 "there are no sessions on this machine, and no server; connect() or a Remote Flame notebook starts "
                 "one, and FLAME_HOST or a host's name leads elsewhere"
             )
+        way = embedded.EmbeddedWay(self._folders, self._timeout)
         for _ in range(_EMBEDDED_TRIES):
-            await self._start_embedded()
+            await way.mend()
             with suppress(LinkLost, ServerUnreachable):  # it may have been about to end
-                return await attempt(embedded.endpoint(self._folders))
+                return await attempt(embedded.endpoint(self._folders), way)
         raise ServerUnreachable(
             f"the embedded server ends as soon as it starts; see {embedded.log_path(self._folders)}"
         )
 
-    async def _start_embedded(self) -> None:
-        if not embedded.listens(self._folders):
-            await embedded.start(self._folders, self._timeout)
+    async def _through_ssh(self, target: Ssh, attempt: Attempt, start: bool) -> tuple[Endpoint, SessionClient]:
+        from flame_kernel.client.ssh.tunnel import Tunnel  # most clients never need it
+
+        tunnel = Tunnel(target, self._folders, self._environ, self._own_key(), own_name())
+        try:
+            for _ in range(_EMBEDDED_TRIES):
+                endpoint = await tunnel.open(self._timeout, start)
+                with suppress(LinkLost, ServerUnreachable, HostKeyChanged):  # it may have been about to end
+                    return await attempt(endpoint, tunnel)
+            raise tunnel.why_not()
+        except BaseException:
+            tunnel.leave()
+            raise
 
     async def _invited(self, invite: Invite, attempt: Attempt) -> tuple[Endpoint, SessionClient]:
         known = self._known_hosts()
@@ -120,11 +134,11 @@ class Connector:
         if known.lookup(str(address)) == invite.server_key:
             # The invite may have been used by this very client, in a notebook that is run again.
             try:
-                return await attempt(self._known(address))
+                return await attempt(self._known(address), None)
             except KeyRefused:
                 pass
         await self.pair(invite)
-        return await attempt(self._known(address))
+        return await attempt(self._known(address), None)
 
     async def pair(self, invite: Invite) -> None:
         """Use an invite: have this client's key admitted, and pin the server's.

@@ -14,10 +14,11 @@ import zmq
 
 from flame_kernel.client.background import BackgroundLoop
 from flame_kernel.client.calls import Calls
-from flame_kernel.client.cells import Cell, CellResult, Cells, follow, request_for
+from flame_kernel.client.cell_runs import CellRuns
+from flame_kernel.client.cells import Cell, Cells
 from flame_kernel.client.connecting import Connector
 from flame_kernel.client.display import Display, Terminal
-from flame_kernel.client.failures import marked
+from flame_kernel.client.link_watch import LinkWatch
 from flame_kernel.client.missed import Follower, Missed, Overheard, question_of
 from flame_kernel.client.remote_end import RemoteEnd
 from flame_kernel.client.session import Fate, SessionClient, Wanted, resumed
@@ -29,20 +30,16 @@ from flame_kernel.errors import (
     FlameTimeout,
     LinkLost,
     NotPermitted,
-    RemoteError,
     SessionDied,
     SessionError,
     SessionRestarted,
 )
 from flame_kernel.protocol import messages
-from flame_kernel.protocol.calls import Operation, Outcome
+from flame_kernel.protocol.calls import Outcome
 from flame_kernel.protocol.jupyter import Channel, Envelope, compose
 from flame_kernel.transport.interface import Endpoint
 
 T = TypeVar("T")
-
-# A cell's value is fetched unasked up to this size, in bytes; a larger one stays over there.
-VALUE_LIMIT = 10 * 1024 * 1024
 
 
 class Connection:
@@ -76,6 +73,9 @@ class Connection:
         self._plain = plain
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._cells = Cells()
+        self.cells = CellRuns(self, self._cells, plain)
+        self.link = LinkWatch(self.later)
+        self.private = not session
         self._overheard: Overheard | None = None
         self._streams = Terminal()
         self._over: FlameError | None = None
@@ -122,7 +122,7 @@ class Connection:
         Raises:
             NotPermitted: It only observes.
         """
-        self._require_more_than_observing("calls need")
+        self.require_more_than_observing("calls need")
 
     @property
     def conversation(self) -> str:
@@ -137,11 +137,11 @@ class Connection:
     @property
     def sharing(self) -> Sharing:
         """Who else may use the session."""
-        return Sharing(self._loop, self._client, self._require_open)
+        return Sharing(self._loop, self._client, self.require_open)
 
     def outputs(self) -> Iterator[dict[str, Any]]:
         """Return what everything that runs in the session shows from now on."""
-        self._require_open()
+        self.require_open()
         return self._watches.begin()
 
     @contextmanager
@@ -151,75 +151,11 @@ class Connection:
         Args:
             timeout: How long all that is done with it may take, in seconds; ``None`` for as long as it takes.
         """
-        self._require_open()
+        self.require_open()
         deadline = None if timeout is None else time.monotonic() + timeout
-        self._require_more_than_observing("copying files needs")
+        self.require_more_than_observing("copying files needs")
         with self.calls.borrowed() as lane:
             yield RemoteEnd(lane, self.endpoint.name, deadline, timeout)
-
-    def run(
-        self,
-        code: str,
-        display: Display,
-        show_result: bool,
-        silent: bool,
-        store_history: bool,
-        timeout: float | None = None,
-    ) -> CellResult:
-        """Run a cell and return what it gave; its exception is in the result, not raised.
-
-        Args:
-            code: The cell.
-            display: What shows its outputs while they come.
-            show_result: Whether the last expression's value is shown as well.
-            silent: Whether it's hidden from history and displays.
-            store_history: Whether it counts and is kept in the session's history.
-            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
-
-        Raises:
-            FlameTimeout: It took too long; it goes on over there.
-        """
-        cell = self.follow(request_for(code, silent, store_history), display, show_result, timeout)
-        return self._outcome(cell, cell.request.header().msg_id)
-
-    def follow(
-        self, request: Envelope, display: Display, show_result: bool = True, timeout: float | None = None
-    ) -> Cell:
-        """Run a cell to its end, and return it as it is then.
-
-        Args:
-            request: The message that runs it.
-            display: What shows its outputs while they come.
-            show_result: Whether the last expression's value is shown as well.
-            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
-        """
-        self._require_open()
-        self._require_more_than_observing("running a cell needs")
-        cell = Cell(request)
-        msg_id = self._cells.begin(cell)
-        try:
-            self._loop.run(self._send(cell.request))
-        except FlameError:
-            self._cells.end(msg_id)
-            raise
-
-        def answer(request: Envelope, text: str) -> None:
-            reply = compose("input_reply", {"value": text}, session="flame-client", parent=request.parts[0])
-            self._loop.call(lambda: self._client.send(Channel.STDIN, reply))
-
-        try:
-            self._follow(cell, display, answer, show_result, timeout)
-        finally:
-            self._cells.end(msg_id)
-        return cell
-
-    def listen(self, cell: Cell, hear: Callable[[Channel, Envelope], None]) -> None:
-        """Have what a cell says after its end go somewhere; called on the link's thread."""
-        self._cells.listen(cell.request.header().msg_id, hear)
-
-    def ignore(self, hear: Callable[[Channel, Envelope], None]) -> None:
-        """Take back what ``listen`` was told."""
-        self._cells.ignore(hear)
 
     def ask_kernel(self, msg_type: str, content: dict[str, Any], timeout: float | None) -> dict[str, Any] | None:
         """Ask the session's kernel something, and return the content of its reply.
@@ -232,7 +168,7 @@ class Connection:
         Returns:
             The reply's content, or ``None`` when none came in time.
         """
-        self._require_open()
+        self.require_open()
         asked = Cell(compose(msg_type, content, session="flame-client"))
         msg_id = self._cells.begin(asked)
         self._loop.call(lambda: self._client.send(Channel.SHELL, asked.request))
@@ -255,25 +191,30 @@ class Connection:
         """Interrupt the session's main thread."""
         self._ask(self._client.interrupt(), timeout)
 
+    def interrupt_soon(self) -> None:
+        """Interrupt the session's main thread, without waiting until that is done."""
+        self._loop.start(self._client.interrupt())
+
     def restart(self, timeout: float | None = None) -> None:
         """Start a new process in place of the session's."""
         self._ask(self._client.restart(), timeout)
 
     def end(self) -> None:
         """End the session and its process, and this connection with it."""
-        self._require_open()
+        self.require_open()
         self._loop.run(self._client.end())
         self.close()
 
     def rename(self, name: str) -> None:
         """Give the session another name."""
-        self._require_open()
+        self.require_open()
         self._loop.run(self._client.rename(name))
+        self.private = False
         self.calls.renew()
 
     def detach(self) -> None:
         """Leave the session, which goes on even if it is private."""
-        self._require_open()
+        self.require_open()
         self._loop.run(self._client.detach())
         self.close()
 
@@ -308,7 +249,7 @@ class Connection:
 
     def answer(self, text: str) -> None:
         """Tell the session what its ``input()`` waits for."""
-        self._require_open()
+        self.require_open()
         reply = compose("input_reply", {"value": text}, session="flame-client")
         self._loop.call(lambda: self._client.send(Channel.STDIN, reply))
 
@@ -347,7 +288,9 @@ class Connection:
 
     def on_jupyter(self, channel: Channel, envelope: Envelope) -> None:
         """The kernel says something."""
-        if not self._cells.on_jupyter(channel, envelope) and self._overheard is not None:
+        if self._cells.on_jupyter(channel, envelope) or self.cells.on_jupyter(channel, envelope):
+            pass
+        elif self._overheard is not None:
             self._overheard.put(channel, envelope)
         self._watches.on_jupyter(channel, envelope)
 
@@ -358,6 +301,7 @@ class Connection:
         elif isinstance(fate, messages.Restarted):
             restarted = SessionRestarted(f"the session was restarted while the cell ran ({self.where})")
             self._cells.fail_some(fate.lost, restarted)
+            self.cells.restarted()
             if self._overheard is not None:
                 self._overheard.fail(restarted)
             self.calls.renew()
@@ -377,43 +321,11 @@ class Connection:
 
     def on_link(self, up: bool) -> None:
         """The link was lost, or is there again: what runs goes on, and nothing is lost."""
+        self.link.changed(up, self.endpoint.name)
 
     def on_ended(self, error: FlameError) -> None:
         """The link is over."""
         self._finish(error)
-
-    def _follow(self, cell: Cell, display: Display, answer: Any, show_result: bool, timeout: float | None) -> None:
-        end = None if timeout is None else time.monotonic() + timeout
-
-        def take() -> Any:
-            try:
-                return cell.arrived.get(timeout=None if end is None else max(0.0, end - time.monotonic()))
-            except queue.Empty:
-                return FlameTimeout(f"the cell did not end within {timeout:g} s; it goes on ({self.where})")
-
-        try:
-            follow(cell, display, answer, take, show_result)
-        except KeyboardInterrupt:
-            # The remote side gets the interrupt, and its KeyboardInterrupt comes back as the cell's error. A second
-            # one here gives up waiting.
-            self._loop.start(self._client.interrupt())
-            follow(cell, display, answer, take, show_result)
-
-    def _outcome(self, cell: Cell, msg_id: str) -> CellResult:
-        reply = cell.reply or {}
-        count = reply.get("execution_count")
-        failed = reply.get("status") == "error"
-        has_value = any(output["output_type"] == "execute_result" for output in cell.outputs)
-        value, note, error = None, "", None
-        if (failed or has_value) and self.welcome.calls and not self._plain:
-            note, value, error = self.calls.call(Operation.OUTCOME, msg_id, VALUE_LIMIT)
-        elif has_value:
-            note = "this connection carries no values of cells"
-        if failed:
-            text = "\n".join(reply.get("traceback", ()))
-            error = error or RemoteError(str(reply.get("ename")), str(reply.get("evalue")), text)
-            marked(error, self.where, text)
-        return CellResult(cell.outputs, value, note, error, count)
 
     def show(self, stream: Outcome, text: str) -> None:
         """Show what a call prints."""
@@ -422,6 +334,7 @@ class Connection:
     def _finish(self, error: FlameError) -> None:
         if self._over is None:
             self._over = error
+            self.cells.over(str(error))
             self.calls.finish(error)
             self._fail(error)
             self._watches.end()
@@ -433,7 +346,7 @@ class Connection:
 
     @contextmanager
     def _overhearing(self) -> Iterator[Overheard]:
-        self._require_open()
+        self.require_open()
         self._overheard = overheard = Overheard()
         try:
             yield overheard
@@ -448,7 +361,7 @@ class Connection:
 
     def _ask(self, question: Coroutine[Any, Any, T], timeout: float | None) -> T:
         try:
-            self._require_open()
+            self.require_open()
         except FlameError:
             question.close()
             raise
@@ -457,13 +370,35 @@ class Connection:
         except FutureTimeout:
             raise FlameTimeout(f"no answer from {self.endpoint.name} within {timeout:g} s") from None
 
+    def say(self, channel: Channel, envelope: Envelope) -> None:
+        """Send the session's kernel a message, some time soon; may be called on any thread."""
+        with suppress(RuntimeError):  # the loop was closed meanwhile
+            self._loop.call(lambda: self._client.send(channel, envelope))
+
+    def send(self, envelope: Envelope) -> None:
+        """Send the session's kernel a request on its shell channel.
+
+        Raises:
+            LimitExceeded: It's larger than the server takes.
+        """
+        self._loop.run(self._send(envelope))
+
     async def _send(self, request: Envelope) -> None:
         self._client.send(Channel.SHELL, request)
 
-    def _require_more_than_observing(self, what: str) -> None:
+    def require_more_than_observing(self, what: str) -> None:
+        """Raise an error if this connection only observes.
+
+        Args:
+            what: What needs more than that, in words.
+
+        Raises:
+            NotPermitted: It does.
+        """
         if self.welcome.role == "observe":
             raise NotPermitted(f"this connection only observes ({self.where}); {what} the role execute there")
 
-    def _require_open(self) -> None:
+    def require_open(self) -> None:
+        """Raise the error that ended the connection, if it has ended."""
         if self._over is not None:
             raise self._over

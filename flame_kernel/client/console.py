@@ -90,7 +90,7 @@ class Console:
             with self._editing(surface):
                 self._read_and_run(display, surface, late)
         finally:
-            self._connection.ignore(late)
+            self._connection.cells.ignore(late)
         _say(_ENDED)
 
     def close(self) -> None:
@@ -143,14 +143,16 @@ class Console:
     def _run(self, code: str, display: displays.Display, late: _Hear) -> bool:
         """Run code and show what comes of it; false when there's no going on."""
         try:
-            cell = self._connection.follow(request_for(code, silent=False, store_history=True, keep=False), display)
+            cell = self._connection.cells.follow(
+                request_for(code, silent=False, store_history=True, keep=False), display
+            )
         except KeyboardInterrupt:
             _say("\nKeyboardInterrupt: it still runs over there; a line typed now waits for it")
             return True
         except FlameError as error:
             display.stream("stderr", f"{type(error).__name__}: {error}\n")
             return not (self._connection.closed or isinstance(error, SessionDied))
-        self._connection.listen(cell, late)
+        self._connection.cells.listen(cell, late)
         reply = cell.reply or {}
         if reply.get("status") == "error" and reply.get("ename") == "SystemExit":
             return False

@@ -22,6 +22,9 @@ class Display(Protocol):
     def clear(self, wait: bool) -> None:
         """Clear what was shown."""
 
+    def notice(self, text: str, display_id: str, update: bool) -> None:
+        """Show a line of our own, or what takes its place."""
+
     def ask(self, prompt: str, password: bool) -> str:
         """Ask the user."""
 
@@ -43,6 +46,10 @@ class Terminal:
 
     def clear(self, wait: bool) -> None:
         """Leave what was printed: a terminal has no outputs to clear."""
+
+    def notice(self, text: str, display_id: str, update: bool) -> None:
+        """Show a line of our own."""
+        self.stream("stderr", f"{text}\n")
 
     def ask(self, prompt: str, password: bool) -> str:
         """Ask the user; the end of the input (Ctrl-D) is the end of the session's as well."""
@@ -74,6 +81,20 @@ class Notebook(Terminal):
     def clear(self, wait: bool) -> None:
         """Clear what was shown."""
         self._display.clear_output(wait)
+
+    def notice(self, text: str, display_id: str, update: bool) -> None:
+        """Show a line of our own, or what takes its place."""
+        content = {"data": {"text/plain": text}, "transient": {"display_id": display_id}}
+        self.data(content, update)
+
+    def cell_id(self) -> str:
+        """Return the id of the message that runs this notebook's cell; empty where there's no kernel."""
+        kernel = getattr(self._ipython(), "kernel", None)
+        parent = {} if kernel is None else kernel.get_parent()
+        return str((parent.get("header") or {}).get("msg_id", ""))
+
+    def _ipython(self) -> Any:
+        return sys.modules["IPython"].get_ipython()
 
 
 class Silent(Terminal):

@@ -26,9 +26,35 @@ def socket_path(folders: Folders) -> Path:
     return folders.runtime / "embedded.sock"
 
 
+def keyed_socket_path(folders: Folders) -> Path:
+    """Return the embedded server's other socket, whose clients prove who they are: those who come through ssh."""
+    return folders.runtime / "embedded-keyed.sock"
+
+
 def log_path(folders: Folders) -> Path:
     """Return where the embedded server writes what goes wrong."""
     return folders.state / "embedded.log"
+
+
+class EmbeddedWay:
+    """The way to the embedded server, which is nobody's but its clients'; its sessions outlive it, as any server's do.
+
+    Args:
+        folders: Where its files are.
+        timeout: How long its start may take, in seconds.
+    """
+
+    def __init__(self, folders: Folders, timeout: float) -> None:
+        self._folders = folders
+        self._timeout = timeout
+
+    async def mend(self) -> None:
+        """Start the server if it isn't there."""
+        if not listens(self._folders):
+            await start(self._folders, self._timeout)
+
+    def leave(self) -> None:
+        """Do nothing: it ends by itself."""
 
 
 async def start(folders: Folders, timeout: float) -> None:

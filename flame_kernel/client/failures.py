@@ -21,6 +21,9 @@ _PACKAGES = tuple(str(Path(__file__).resolve().parents[2] / name) for name in ("
 # IPython colours its tracebacks; Python's own, and the logs they end up in, have no colours.
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
+# How IPython names a cell in a traceback. Notebooks make that a link to their own cell of this number.
+_CELL = re.compile(r"((?:Cell|Input)(?: |\x1b\[[0-9;]*m)*In ?\[\d+\])")
+
 
 def from_answer(answer: CallAnswer, where: str, plain: bool) -> BaseException:
     """Return the exception that a call raised.
@@ -109,7 +112,9 @@ def marked(error: BaseException, where: str, text: str, cause: BaseException | N
     told = f"Remote traceback ({where}):\n{text.rstrip()}"
     error.__cause__ = RemoteTraceback(_COLOURS.sub("", told), cause)
     # functools.partial, not a closure: the exception has to stay picklable.
-    error._render_traceback_ = partial(_render, error, told)  # type: ignore[attr-defined]
+    server = where.partition(",")[0]
+    linkless = _CELL.sub(lambda found: f"{found[1]} on {server}", told)
+    error._render_traceback_ = partial(_render, error, linkless)  # type: ignore[attr-defined]
     return error
 
 

@@ -6,20 +6,27 @@ import atexit
 import socket
 from collections.abc import Sequence
 from types import ModuleType, TracebackType
+from typing import Any
 
 from flame_kernel import versions
 from flame_kernel.buffers import Buffer
+from flame_kernel.client import completing, debugging, files, module_source
 from flame_kernel.client import display as displays
-from flame_kernel.client import files, module_source
+from flame_kernel.client.about import About, about
 from flame_kernel.client.calling import Calling
-from flame_kernel.client.cells import CellResult
+from flame_kernel.client.card import card
+from flame_kernel.client.cells import Cell, CellResult, request_for
+from flame_kernel.client.completing import Completions
 from flame_kernel.client.connection import Connection
 from flame_kernel.client.console import Console
 from flame_kernel.client.copying import CopyResult
 from flame_kernel.client.forward import Forward, Wanted
 from flame_kernel.client.listing import Sessions
+from flame_kernel.client.local_modules import LocalModules
 from flame_kernel.client.missed import Missed
 from flame_kernel.client.remote_session import RemoteSession
+from flame_kernel.client.running import CellFuture
+from flame_kernel.errors import FlameTimeout
 from flame_kernel.protocol.messages import KernelInfo
 
 
@@ -40,6 +47,7 @@ class Flame(Calling):
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
         self.session = RemoteSession(connection)
+        self._modules = LocalModules(connection)
         atexit.register(self.close)
 
     def run(
@@ -69,7 +77,7 @@ class Flame(Calling):
 
         Raises:
             SessionDied: The session's process ended while the cell ran.
-            FlameTimeout: It took too long; it goes on over there.
+            FlameTimeout: It took too long; it goes on over there, and the error's ``cell`` is the future of it.
             Exception: The cell's own, if ``check``.
 
         Example:
@@ -77,10 +85,52 @@ class Flame(Calling):
             21
         """
         display = displays.Silent() if quiet else displays.here()
-        result = self._connection.run(code, display, show_result, silent, store_history, timeout)
+        cell = Cell(request_for(code, silent, store_history))
+        self._connection.cells.begin(cell, display)
+        goes_on = False
+        try:
+            result = self._connection.cells.finish(cell, display, show_result, timeout)
+        except FlameTimeout:
+            goes_on = True
+            future = CellFuture(self._connection, cell)
+            future.follow_on()
+            raise future.too_late(timeout) from None
+        finally:
+            if not goes_on:
+                self._connection.cells.end(cell, display)
         if check and result.error is not None:
             raise result.error
         return result
+
+    def start(self, code: str, *, store_history: bool = True, title: str = "") -> CellFuture:
+        """Have a cell run on the session's main thread, without waiting for it.
+
+        Args:
+            code: The cell; it can't ask the user anything.
+            store_history: Whether it counts and is kept in the session's history.
+            title: What to call it where it's shown; the session's name unless told.
+
+        Returns:
+            A future of what it gives; in a notebook it shows itself as the cell's outputs so far, in place.
+
+        Example:
+            >>> future = flame.start("sum(range(10))")
+            >>> future.result().value
+            45
+        """
+        return CellFuture.start(self._connection, code, store_history=store_history, title=title)
+
+    def about(self, *, timeout: float | None = None) -> About:
+        """Return what the session's machine is: Python, processors, memory, graphics cards, versions that differ.
+
+        Args:
+            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
+
+        Example:
+            >>> flame.about().processors > 0
+            True
+        """
+        return about(self._connection, timeout)
 
     def missed(self, *, quiet: bool = False, keep: bool = False) -> Missed:
         """Show what the session showed while no client was attached: its final state, not its history.
@@ -214,16 +264,28 @@ class Flame(Calling):
         """
         return files.fetch(self._connection, name, timeout)
 
-    def sendmodule(self, module: str | ModuleType, source: str | None = None, *, timeout: float | None = None) -> None:
+    def sendmodule(
+        self,
+        module: files.Path | ModuleType,
+        source: str | None = None,
+        *,
+        follow: bool = False,
+        timeout: float | None = None,
+    ) -> str:
         """Send a module, so that code over there can import it.
 
         One of that name is replaced, and nothing of the old one is left; if the new one fails, it's as it was before.
 
         Args:
-            module: A name for ``source``, which may be dotted; or a module or package of this machine, or its name. Of
-                a package all modules are sent, as source: no data files, and nothing that is compiled.
+            module: A name for ``source``, which may be dotted; or a module or package of this machine, or its name, or
+                the path of its file or folder. Of a package all modules are sent, as source: no data files, and nothing
+                that is compiled.
             source: Python source.
+            follow: Whether :meth:`resend` looks after it from now on.
             timeout: How long to wait, in seconds; ``None`` for as long as it takes.
+
+        Returns:
+            The module's name.
 
         Raises:
             TransferError: It can't be sent as source, or stands for what can't be replaced.
@@ -232,10 +294,25 @@ class Flame(Calling):
 
         Example:
             >>> flame.sendmodule("tools.text", "def shout(text): return text.upper()")
+            'tools.text'
             >>> flame.module("tools.text").shout("hello")
             'HELLO'
         """
-        module_source.send(self._connection, module, source, timeout)
+        return self._modules.send(module, source, follow, timeout)
+
+    def resend(self, *, timeout: float | None = None) -> list[str]:
+        """Send the modules again that were sent with ``follow`` and have changed on disk since.
+
+        Args:
+            timeout: How long to wait for each, in seconds; ``None`` for as long as it takes.
+
+        Returns:
+            Their names.
+
+        Raises:
+            Exception: As for :meth:`sendmodule`; over there it's as it was before.
+        """
+        return self._modules.resend(timeout)
 
     def getmodule(self, name: str, *, timeout: float | None = None) -> str:
         """Return the source of a module over there, by its dotted name.
@@ -293,6 +370,69 @@ class Flame(Calling):
         """Return a console, whose lines run in the session as cells do: ``flame.console().interact()``."""
         return Console(self._connection)
 
+    def debug(self) -> None:
+        """Look at what the last exception left behind, with Python's debugger over there; as ``%debug`` does.
+
+        It asks here, as ``input()`` does: ``up``, ``down``, ``p`` and an expression, ``q`` to end. What is meant is the
+        latest cell, or call of anybody's, that failed.
+
+        Raises:
+            CallsUnavailable: The session's language is not Python.
+        """
+        debugging.debug(self._connection, displays.here())
+
+    def complete(self, code: str, cursor: int | None = None, *, timeout: float | None = None) -> Completions:
+        """Ask the session what may stand at the cursor.
+
+        Args:
+            code: The code so far.
+            cursor: Where in it, in characters; ``None`` for its end.
+            timeout: How long to wait, in seconds; ``None`` for as long as it takes. A session answers between cells.
+
+        Returns:
+            Completions with ``text`` and ``type``; their ``start`` and ``end`` say what they replace.
+
+        Raises:
+            FlameTimeout: A cell runs.
+
+        Example:
+            >>> [one.text for one in flame.complete("import mat")][:1]
+            ['math']
+        """
+        return completing.complete(self._connection, code, cursor, timeout)
+
+    def inspect(
+        self, code: str, cursor: int | None = None, *, detail: int = 0, timeout: float | None = None
+    ) -> dict[str, Any] | None:
+        """Ask the session what the name at the cursor means.
+
+        Args:
+            code: The code.
+            cursor: Where in it, in characters; ``None`` for its end.
+            detail: 1 for the source as well.
+            timeout: How long to wait, in seconds; ``None`` for as long as it takes. A session answers between cells.
+
+        Returns:
+            MIME types to data, or ``None`` when it's nothing.
+
+        Raises:
+            FlameTimeout: A cell runs.
+        """
+        return completing.inspect(self._connection, code, cursor, detail, timeout)
+
+    def paths(self, path: str = "", *, timeout: float | None = None) -> list[str]:
+        """Ask the session's host how a path may go on: names in its folder that begin so, folders with a ``/``.
+
+        Args:
+            path: What there is of it; relative to the session's working folder, or with ``~``.
+            timeout: How long to wait, in seconds; ``None`` for as long as it takes.
+
+        Example:
+            >>> flame.paths("/etc/host")
+            ['/etc/host.conf', '/etc/hostname', '/etc/hosts']
+        """
+        return completing.paths(self.evaluate, path, timeout)
+
     def end_session(self, name: str) -> None:
         """End another session and its process, for everyone who is attached.
 
@@ -345,6 +485,10 @@ class Flame(Calling):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
+
+    def _repr_mimebundle_(self, **kwargs: object) -> dict[str, str]:
+        text, html = card(self._connection)
+        return {"text/plain": f"{self!r}\n{text}", "text/html": html}
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open"

@@ -322,15 +322,19 @@ class Listener:
     def on_answer(self, answer: CallAnswer) -> bool:
         """The session says something; called on the pipeline's thread."""
         if answer.outcome is Outcome.NOTE:
-            port, arrived = noted(answer, "port"), noted(answer, "arrived")
+            try:
+                port, arrived = noted(answer, "port"), noted(answer, "arrived")
+            except FlameError as error:
+                self._fail(error)
+                return True
             if port:
                 self.forward.port = port
                 self._begun.put(None)
             if arrived:
                 self._lane.call(lambda: self._lane.arrived(self, arrived))
         elif answer.outcome is Outcome.ERROR:
-            error = from_answer(answer, self.forward.where, plain=True)
-            self._fail(error if isinstance(error, FlameError) else ForwardError(str(error)))
+            told = from_answer(answer, self.forward.where, plain=True)
+            self._fail(told if isinstance(told, FlameError) else ForwardError(str(told)))
         return True
 
     def on_failed(self, error: FlameError) -> None:

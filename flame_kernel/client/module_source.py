@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import tokenize
+from collections.abc import Sequence
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from types import ModuleType
@@ -13,11 +14,18 @@ from flame_kernel.errors import TransferError
 from flame_kernel.protocol.calls import Operation
 
 
-def send(connection: Connection, module: str | ModuleType, source: str | None, timeout: float | None) -> None:
-    """Send a module; see :meth:`flame_kernel.client.flame.Flame.sendmodule`."""
-    name = module if isinstance(module, str) else module.__name__
-    modules = [(name, source, False)] if source is not None else local_sources(module)
-    connection.calls.call(Operation.SENDMODULE, name, modules, source is None, timeout=timeout)
+def send_all(
+    connection: Connection, modules: Sequence[tuple[str, str, bool]], whole: bool, timeout: float | None
+) -> None:
+    """Send the source of modules.
+
+    Args:
+        connection: The session.
+        modules: Name, source and whether it's a package, of each; the first is the one that is meant.
+        whole: Whether that is all there is in it.
+        timeout: How long to wait, in seconds; ``None`` for as long as it takes.
+    """
+    connection.calls.call(Operation.SENDMODULE, modules[0][0], list(modules), whole, timeout=timeout)
 
 
 def fetch(connection: Connection, name: str, timeout: float | None) -> str:
@@ -48,12 +56,21 @@ def local_sources(module: str | ModuleType) -> list[tuple[str, str, bool]]:
     if spec is None or name == "__main__":
         raise TransferError(f"{name} is no module on disk; send its source: sendmodule(name, source)")
     if spec.submodule_search_locations is not None:
-        found = [one for folder in spec.submodule_search_locations for one in _package(name, Path(folder))]
-        return found if found and found[0][0] == name else [(name, "", True), *found]
+        return package_sources(name, *map(Path, spec.submodule_search_locations))
     text = getattr(spec.loader, "get_source", lambda _: None)(name)
     if text is None:
         raise TransferError(f"{name} is a C module ({spec.origin or 'built in'}), which has no Python source to send")
     return [(name, text, False)]
+
+
+def package_sources(name: str, *folders: Path) -> list[tuple[str, str, bool]]:
+    """Return the source of all modules of a package, which may be spread over several folders.
+
+    Raises:
+        TransferError: It has parts that can't be sent as source.
+    """
+    found = [one for folder in folders for one in _package(name, folder)]
+    return found if found and found[0][0] == name else [(name, "", True), *found]
 
 
 def _package(name: str, folder: Path) -> list[tuple[str, str, bool]]:
@@ -63,17 +80,18 @@ def _package(name: str, folder: Path) -> list[tuple[str, str, bool]]:
     found = []
     start = folder / "__init__.py"
     if start.exists():
-        found.append((name, _read(start), True))
+        found.append((name, read(start), True))
     for path in sorted(folder.iterdir()):
         if path.is_dir() and path.name.isidentifier() and any(path.rglob("*.py")):
             inner = _package(f"{name}.{path.name}", path)
             missing = not inner or inner[0][0] != f"{name}.{path.name}"
             found += [(f"{name}.{path.name}", "", True), *inner] if missing else inner
         elif path.suffix == ".py" and path.stem.isidentifier() and path.stem != "__init__":
-            found.append((f"{name}.{path.stem}", _read(path), False))
+            found.append((f"{name}.{path.stem}", read(path), False))
     return found
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
+    """Return a file's source."""
     with tokenize.open(path) as file:  # decoded as the file itself says
         return file.read()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from flame_kernel.client.copying import Meter
@@ -17,19 +18,27 @@ class Bar(Meter):
     """A progress bar.
 
     Args:
-        bar: tqdm's.
+        make: Makes tqdm's, given the number of bytes; it's made once that is known, so that none shows before its time.
     """
 
-    def __init__(self, bar: Any) -> None:
-        self._bar = bar
+    def __init__(self, make: Callable[[int], Any]) -> None:
+        self._make = make
+        self._bar: Any = None
 
     def expect(self, count: int) -> None:
         """So many bytes are to be copied."""
-        self._bar.reset(count)
+        self.close()
+        self._bar = self._make(count)
 
     def advance(self, count: int) -> None:
         """So many bytes more have arrived, or were there already."""
-        self._bar.update(count)
+        if self._bar is not None:
+            self._bar.update(count)
+
+    def close(self) -> None:
+        """Leave it as it stands."""
+        if self._bar is not None:
+            self._bar.close()
 
 
 @contextmanager
@@ -46,8 +55,15 @@ def meter(label: str, progress: bool | None) -> Iterator[Meter]:
     from tqdm.auto import tqdm  # only here: it takes as long to load as all the rest
 
     after = _AFTER_S if progress is None else 0.0
-    with tqdm(desc=label, unit="B", unit_scale=True, unit_divisor=1024, delay=after) as bar:
-        yield Bar(bar)
+    bar = Bar(partial(_bar, tqdm, label, after))
+    try:
+        yield bar
+    finally:
+        bar.close()
+
+
+def _bar(tqdm: Any, label: str, after: float, count: int) -> Any:
+    return tqdm(total=count, desc=label, unit="B", unit_scale=True, unit_divisor=1024, delay=after)
 
 
 def _somebody_looks() -> bool:

@@ -63,6 +63,16 @@ def with_remote_doc(cls: type[T]) -> type[T]:
     return cls
 
 
+def is_remote(value: object) -> bool:
+    """Whether something stands for an object over there, as a handle does.
+
+    Example:
+        >>> is_remote(1)
+        False
+    """
+    return isinstance(value, RemoteObject)
+
+
 @with_remote_doc
 @_with_operators
 class RemoteObject:

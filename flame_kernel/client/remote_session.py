@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from flame_kernel.client import embedded
 from flame_kernel.client.connection import Connection
 
 
@@ -27,6 +28,22 @@ class RemoteSession:
     def host(self) -> str:
         """The host it runs on."""
         return self._connection.welcome.host
+
+    @property
+    def address(self) -> str:
+        """Where its server is, as ``connect`` takes it."""
+        name = self._connection.endpoint.name
+        return "embedded" if name == embedded.NAME else name
+
+    @property
+    def private(self) -> bool:
+        """Whether it ends with this connection."""
+        return self._connection.private
+
+    @property
+    def linked(self) -> bool:
+        """Whether the link to its server is there; while it isn't, the session goes on and what is asked waits."""
+        return self._connection.link.up
 
     @property
     def kernel(self) -> str:

@@ -8,7 +8,7 @@ import itertools
 import os
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
@@ -17,6 +17,7 @@ import zmq
 from flame_kernel.buffers import Buffer
 from flame_kernel.client.limits import require_size
 from flame_kernel.client.link import Link
+from flame_kernel.client.way import Way
 from flame_kernel.errors import ConnectError, FlameError, FlameTimeout, LinkLost, ProtocolError
 from flame_kernel.protocol import messages, packets
 from flame_kernel.protocol.jupyter import Channel, Envelope, from_link, to_link
@@ -77,7 +78,7 @@ class SessionClient:
         events: Who is told of what befalls the session.
         wanted: Which session, if any.
         client_id: What names this client, 16 hex digits, where another process may come in its place; random if empty.
-        revive: Starts the server again when the link to it is lost, where that is for clients to do.
+        way: What has to be seen to so that the server can be reached, where that is for clients to do.
     """
 
     def __init__(
@@ -87,10 +88,10 @@ class SessionClient:
         events: SessionEvents,
         wanted: Wanted,
         client_id: str = "",
-        revive: Callable[[], Awaitable[None]] | None = None,
+        way: Way | None = None,
     ) -> None:
-        self._revive = revive
-        self._reviving: asyncio.Task[None] | None = None
+        self._way = way
+        self._mending: asyncio.Task[None] | None = None
         self._context = context
         self._endpoint = endpoint
         self._events = events
@@ -238,8 +239,10 @@ class SessionClient:
         Args:
             leave: Whether to tell the server that this client does not come back.
         """
-        if self._reviving is not None:
-            self._reviving.cancel()
+        if self._mending is not None:
+            self._mending.cancel()
+        if self._way is not None:
+            self._way.leave()
         if self._link is not None:
             self._link.close(leave)
             self._fail_all(LinkLost(f"the link to {self._endpoint.name} was closed here"))
@@ -269,22 +272,26 @@ class SessionClient:
         """A connection ended, or an attempt failed."""
         if self._opened is not None and not self._opened.done():
             self._opened.set_exception(_AttemptFailed(cause))
-        elif cause is Cause.LOST:
+            return
+        if cause is Cause.LOST:
             self._events.on_link(False)
-            if self._revive is not None and (self._reviving is None or self._reviving.done()):
-                self._reviving = asyncio.create_task(self._start_server(self._revive))
+        # A failed attempt as well: what leads to the server may have ended again before it was reached.
+        if self._way is not None and self.welcome is not None and (self._mending is None or self._mending.done()):
+            self._mending = asyncio.create_task(self._mend(self._way))
 
     def on_ended(self, error: FlameError) -> None:
         """The link is over."""
+        if self._way is not None:
+            self._way.leave()
         self._fail_all(error)
         if self._opened is not None and not self._opened.done():
             self._opened.set_exception(error)
         else:
             self._events.on_ended(error)
 
-    async def _start_server(self, revive: Callable[[], Awaitable[None]]) -> None:
+    async def _mend(self, way: Way) -> None:
         try:
-            await revive()
+            await way.mend()
         except FlameError as error:
             self.close(leave=False)
             self._events.on_ended(error)

@@ -92,7 +92,7 @@ class Tunnel:
                 self._fail(from_answer(answer, "", plain=True))
             elif answer.outcome is Outcome.RESULT and not self.stream.over and not self.stream.ended:
                 self.stream.abort()
-        except ProtocolError as error:
+        except FlameError as error:  # what came makes no sense
             self.stream.abort(error)
 
     def _fail(self, error: BaseException) -> None:

@@ -63,6 +63,8 @@ class Operation(enum.IntEnum):
     HOLD = 40  # [number of an earlier call] → its value, which could not be loaded by the client and stays there
     RELEASE = 41  # [pairs of (number, how often)] → None; the client has no use for these objects any more
     SO_FAR = 43  # [root] → as NEXT: the items that a NEXT that is under way has taken already, as soon as there's one
+    ABOUT = 44  # [names of packages] → the machine, and those packages' versions
+    PULL_UP_TO = 45  # [name, limit in bytes] → the value; it stays there if it's larger
     INTERRUPT = 42  # [conversation's name in hexadecimal digits, number of a call] → whether it still ran
 
     # Files. Operands and value are plain data, in the format PARTS; what it is about is in ``flame_kernel.files``.

@@ -46,6 +46,14 @@ class KnownHosts:
         """
         return self._find(_checked(address), self._lines())
 
+    def addresses(self) -> list[str]:
+        """Return the addresses of all servers that this client was paired with, each once.
+
+        Raises:
+            KeyFileError: Other users can reach the file, or it can't be read.
+        """
+        return list(dict.fromkeys(address for line in self._lines() if (address := _address_of(line))))
+
     def pin(self, address: str, public: bytes, *, replace: bool = False) -> None:
         """Remember a server's key; doing it again changes nothing.
 

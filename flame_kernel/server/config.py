@@ -73,6 +73,7 @@ class ServerConfig:
         host: The address to listen at; loopback unless told otherwise.
         port: The TCP port; 0 picks a free one; ``None`` for no TCP at all.
         socket: A unix socket to listen at beside or instead of TCP, which only its user can open.
+        keyed_socket: Another one, whose clients prove their keys as over TCP; where those who come through ssh arrive.
         kernel: The kernelspec of sessions that name none.
         key_file: The server's key.
         until_idle: End when the last session has ended; how the embedded server works.
@@ -84,6 +85,7 @@ class ServerConfig:
     host: str = "127.0.0.1"
     port: int | None = DEFAULT_PORT
     socket: Path | None = None
+    keyed_socket: Path | None = None
     kernel: str = "python3"
     key_file: Path | None = None
     until_idle: bool = False

@@ -164,8 +164,9 @@ async def serve(
         authenticator.stop()
         audit.flush()
         await asyncio.to_thread(audit_log.close)
-        if config.socket is not None and listeners:  # else it's another server's
-            config.socket.unlink(missing_ok=True)
+        for path in (config.socket, config.keyed_socket):
+            if path is not None and listeners:  # else it's another server's
+                path.unlink(missing_ok=True)
         await asyncio.to_thread(context.destroy, 500)
 
 
@@ -186,18 +187,23 @@ def _bind(
         port = int(tcp.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
         bound.append((tcp, doorway))
     if config.socket is not None:
-        local = server_socket(context)
-        private(config.socket.parent)
-        if _answers(config.socket):
-            raise AddressInUse(
-                f"another server listens at {config.socket}; end it first, or choose another socket (-u)"
-            )
-        _bind_one(local, f"ipc://{config.socket}", str(config.socket))
-        os.chmod(config.socket, 0o600)
-        bound.append((local, None))
+        bound.append((_bind_local(server_socket(context), config.socket), None))
+    if config.keyed_socket is not None:
+        keyed = server_socket(context)
+        secure_server(keyed, keys)
+        bound.append((_bind_local(keyed, config.keyed_socket), None))
     if not bound:
         raise ConfigurationError("the server has nothing to listen at; give it a port (-p) or a unix socket (-u)")
     return bound, port
+
+
+def _bind_local(zmq_socket: zmq.Socket[bytes], path: Path) -> zmq.Socket[bytes]:
+    private(path.parent)
+    if _answers(path):
+        raise AddressInUse(f"another server listens at {path}; end it first, or choose another socket (-u)")
+    _bind_one(zmq_socket, f"ipc://{path}", str(path))
+    os.chmod(path, 0o600)
+    return zmq_socket
 
 
 def _bind_one(zmq_socket: zmq.Socket[bytes], address: str, name: str) -> None:

@@ -86,11 +86,13 @@ class ZmqListener:
     def _origin(self, frame: zmq.Frame) -> Origin:
         try:
             user = cast(str, frame["User-Id"]).encode("ascii")
-        except zmq.ZMQError:  # a unix socket has no mechanism that could set it
+        except zmq.ZMQError:  # the unix socket for this user has no mechanism that could set it
             return Origin(b"", "", lambda: None)
         descriptor = int(frame.get(zmq.SRCFD))
         if self._doorway is not None:
             self._doorway.through(descriptor)
         end = peer_of(descriptor)
         address = cast(str, frame["Peer-Address"]).removeprefix("::ffff:")
+        if address.startswith("localhost:"):  # of a unix socket: user, group and process, which say nothing of where
+            address = ""
         return Origin(user, address, lambda: hang_up(descriptor, end))

@@ -46,6 +46,21 @@ class ByPath:
         self.value = value
 
 
+class UpTo:
+    """A value that shall stay in the session if it's large.
+
+    Args:
+        value: The value.
+        limit: Up to which size it crosses, in bytes.
+    """
+
+    __slots__ = ("limit", "value")
+
+    def __init__(self, value: Any, limit: int) -> None:
+        self.value = value
+        self.limit = limit
+
+
 class Several:
     """Values of which each may cross or stay by itself.
 
@@ -83,6 +98,9 @@ def encode(value: Any, number: int, plain: bool, objects: Objects, client: bytes
     Raises:
         SerializationError: It isn't plain data, and the client takes nothing else.
     """
+    limit: int | None = None
+    if type(value) is UpTo:
+        limit, value = value.limit, value.value
     if by_value(value):
         try:
             form, parts = dump(value, plain)
@@ -90,8 +108,9 @@ def encode(value: Any, number: int, plain: bool, objects: Objects, client: bytes
             if plain:
                 raise
         else:
-            keep = form is Format.PICKLE and type(value) not in _ATOMS and sum(map(len, parts)) <= _KEEP_UP_TO
-            return encode_answer(Outcome.RESULT, number, form, parts), keep
+            if limit is None or sum(map(len, parts)) <= limit:
+                keep = form is Format.PICKLE and type(value) not in _ATOMS and sum(map(len, parts)) <= _KEEP_UP_TO
+                return encode_answer(Outcome.RESULT, number, form, parts), keep
     if type(value) is Several:
         form, parts = _several(value, plain, objects, client)
         return encode_answer(Outcome.RESULT, number, form, parts), sum(map(len, parts)) <= _KEEP_UP_TO
@@ -105,7 +124,9 @@ def refer(value: Any, objects: Objects, client: bytes) -> Reference:
     """Return what names a value, which is held for a client if need be."""
     if type(value) is ByPath:
         return Reference(objects.epoch, 0, CALLABLE, type_name(value.value), preview(value.value))
-    return objects.hold(client, value.value if type(value) is ByReference else value)
+    while type(value) is ByReference or type(value) is UpTo:
+        value = value.value
+    return objects.hold(client, value)
 
 
 def _several(several: Several, plain: bool, objects: Objects, client: bytes) -> tuple[Format, list[Buffer]]:

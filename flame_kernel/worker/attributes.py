@@ -13,7 +13,7 @@ def find(root: Any, path: str) -> Any:
     """Return what a path leads to.
 
     Args:
-        root: A module's name, or an object.
+        root: A module's name, or an object that is no string.
         path: Names of attributes with dots between them; empty for the root itself.
 
     Raises:
@@ -26,7 +26,17 @@ def find(root: Any, path: str) -> Any:
     """
     if type(root) is str:
         root = builtins if root == "builtins" else importlib.import_module(root)
-    return reduce(attribute, path.split("."), root) if path else root
+    return follow(root, path)
+
+
+def follow(owner: Any, path: str) -> Any:
+    """Return what a path leads to from an object, which may be a string as well as anything else.
+
+    Example:
+        >>> follow("a", "upper")()
+        'A'
+    """
+    return reduce(attribute, path.split("."), owner) if path else owner
 
 
 def attribute(owner: Any, name: str) -> Any:

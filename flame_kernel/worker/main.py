@@ -21,7 +21,7 @@ from flame_kernel.protocol.calls import CallRequest, Operation, Outcome, decode_
 from flame_kernel.protocol.conversation import Message
 from flame_kernel.serialize import load
 from flame_kernel.transport.shared import SharedSocket, bind_rendezvous
-from flame_kernel.worker import answers, failures, permits, streams, subprocesses
+from flame_kernel.worker import answers, failures, permits, postmortem, streams, subprocesses
 from flame_kernel.worker.absence import LEASE_S, Absence
 from flame_kernel.worker.answers import ByReference
 from flame_kernel.worker.callers import Caller, Callers
@@ -205,6 +205,7 @@ class Worker:
             call.end()
             keep = False
             parts = _failed(error, number, plain)
+            postmortem.keep(error)
             if request.oneway:
                 _tell_of(error)
         self._running.remove(caller.name, number)

@@ -15,8 +15,9 @@ from flame_kernel.protocol.calls import Operation
 from flame_kernel.protocol.references import resolve, resolving
 from flame_kernel.serialize import Parts, dump, load
 from flame_kernel.worker import iterators
-from flame_kernel.worker.answers import ByPath, ByReference, Several
-from flame_kernel.worker.attributes import find
+from flame_kernel.worker.about import about
+from flame_kernel.worker.answers import ByPath, ByReference, Several, UpTo
+from flame_kernel.worker.attributes import find, follow
 from flame_kernel.worker.describing import describe
 from flame_kernel.worker.failures import Sources
 from flame_kernel.worker.modules import SentModules
@@ -34,6 +35,7 @@ _NAMED = frozenset(
         Operation.REFER,
         Operation.PUSH,
         Operation.PULL,
+        Operation.PULL_UP_TO,
         Operation.DELETE,
         Operation.OUTCOME,
     }
@@ -44,7 +46,9 @@ _PROXY = resolve.__module__.encode("ascii")
 _SHORT = 16 * 1024
 
 # What can't be part of a batch: it belongs to a conversation rather than to the session.
-_NOT_IN_A_BATCH = frozenset({Operation.BATCH, Operation.HOLD, Operation.INTERRUPT, Operation.RELEASE})
+_NOT_IN_A_BATCH = frozenset(
+    {Operation.BATCH, Operation.HOLD, Operation.INTERRUPT, Operation.PULL_UP_TO, Operation.RELEASE}
+)
 
 
 class Operations:
@@ -67,6 +71,7 @@ class Operations:
             Operation.GET: self.get,
             Operation.PUSH: self.push,
             Operation.PULL: self.pull,
+            Operation.PULL_UP_TO: self.pull_up_to,
             Operation.OUTCOME: self.outcome,
             Operation.PING: self.ping,
             Operation.DELETE: self.delete,
@@ -78,6 +83,7 @@ class Operations:
             Operation.CLOSE: self.close,
             Operation.SO_FAR: self.so_far,
             Operation.BATCH: self.batch,
+            Operation.ABOUT: self.about,
             Operation.SENDMODULE: self._modules.send,
             Operation.GETMODULE: self._modules.get,
         }
@@ -194,6 +200,18 @@ class Operations:
         except KeyError:
             raise NameError(f"name {name!r} is not defined") from None
 
+    def pull_up_to(self, name: str, limit: Any) -> Any:
+        """Return the value of a name, to be kept here if it's larger than a limit in bytes."""
+        if type(limit) is not int:
+            raise ProtocolError("a call came without the limit that pull_up_to needs")
+        return UpTo(self.pull(name), limit)
+
+    def about(self, packages: Any) -> dict[str, Any]:
+        """Return what there is to know of this machine."""
+        if not isinstance(packages, (tuple, list)) or not all(isinstance(name, str) for name in packages):
+            raise ProtocolError("a call came without the names of packages")
+        return about(packages)
+
     def outcome(self, msg_id: str, limit: int) -> tuple[str, Any, BaseException | None]:
         """Return a cell's value, where it can cross and isn't larger than a limit in bytes, and its exception."""
         value, error = self._outcomes.pop(msg_id, (None, None))
@@ -226,7 +244,7 @@ class Operations:
     def _find(self, root: Any, path: Any) -> Any:
         if not isinstance(path, str):
             raise ProtocolError("a call came without the path of an attribute")
-        return find(root if isinstance(root, str) else self._held(root).value, path)
+        return find(root, path) if isinstance(root, str) else follow(self._held(root).value, path)
 
     def _held(self, root: Any) -> Held:
         if not isinstance(root, (tuple, list)) or len(root) != 2:

@@ -6,7 +6,7 @@ import math
 import operator
 from typing import Any, Callable
 
-from flame_kernel.worker.attributes import find
+from flame_kernel.worker.attributes import follow
 
 
 def _swapped(act: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
@@ -60,7 +60,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "contains": operator.contains,
     "setattr": _set,
     "delattr": _delete,
-    "getattr": find,
+    "getattr": follow,
     "dir": dir,
     "keys": _keys,
     "len": len,

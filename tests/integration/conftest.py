@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from flame_kernel import Flame, connect
+from tests.integration.local_notebook import LocalNotebook
 from tests.integration.relay import Relay
 from tests.integration.servers import FlameServer, pair, short_folder
 from tests.integration.work import WAIT_FOR
@@ -96,3 +97,16 @@ def gate(tmp_path: Path, flame: Flame) -> Path:
     """A file that `wait_for` waits for in the session."""
     flame.execute(WAIT_FOR)
     return tmp_path / "gate"
+
+
+@pytest.fixture(scope="module")
+def notebook(server: FlameServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNotebook]:
+    """A local notebook that is connected to the module's server."""
+    environ = server.client_environ(IPYTHONDIR=str(tmp_path_factory.mktemp("ipython")))
+    notebook = LocalNotebook(environ)
+    try:
+        notebook.run("%load_ext flame_magics")
+        notebook.run(f"%flame_connect {server.invite} -n here")
+        yield notebook
+    finally:
+        notebook.close()

@@ -330,6 +330,14 @@ def test_a_plain_connection_forwards_too(client: FlameServer, flame: Flame, ther
         assert fetched(forward, MIB) == MIB
 
 
+def test_whoever_may_execute_may_forward(client: FlameServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    guest = Guest(client, "worker", "execute", monkeypatch)
+    with guest.connect() as working:
+        working.execute(SERVICES)
+        with working.forward(working["web"]) as forward:
+            assert fetched(forward, 5) == 5
+
+
 def test_an_observer_forwards_nothing(client: FlameServer, monkeypatch: pytest.MonkeyPatch) -> None:
     guest = Guest(client, "looker", "observe", monkeypatch)
     owner = client.client_environ()["FLAME_HOME"]

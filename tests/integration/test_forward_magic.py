@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from nbclient.exceptions import CellExecutionError
 
+from tests.integration.local_notebook import LocalNotebook, text, value
 from tests.integration.servers import FlameServer
-from tests.integration.test_magics import LocalNotebook, text, value
 
 WEB = """%%flame
 import http.server, threading

@@ -328,3 +328,8 @@ def test_items_that_cannot_cross_are_handles(flame: Flame) -> None:
     items = list(flame.evaluate("(x for x in [1, __import__('threading').Lock(), 'two'])"))
     assert (items[0], items[2]) == (1, "two")
     assert items[1].locked() is False
+
+
+def test_a_handle_of_a_string_is_no_modules_name(flame: Flame) -> None:
+    text = flame.ref("'math'")
+    assert (len(text), text.upper(), text[0], text.value()) == (4, "MATH", "m", "math")

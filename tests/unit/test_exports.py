@@ -14,7 +14,26 @@ HEAVY = ("IPython", "ipykernel", "tornado", "zmq", "msgspec", "jupyter_client", 
 
 
 def test_the_public_names_are_these() -> None:
-    assert flame_kernel.__all__ == ["CellResult", "Flame", "Host", "Missed", "__version__", "connect", "errors"]
+    assert flame_kernel.__all__ == [
+        "About",
+        "CellFuture",
+        "CellGoesOn",
+        "CellLeft",
+        "CellResult",
+        "CellsFailed",
+        "Completion",
+        "Completions",
+        "Flame",
+        "Group",
+        "GroupResult",
+        "Host",
+        "Missed",
+        "__version__",
+        "connect",
+        "errors",
+        "is_remote",
+        "known_hosts",
+    ]
     assert dir(flame_kernel) == flame_kernel.__all__
 
 

@@ -185,3 +185,19 @@ def test_a_restart_ends_the_cells_that_went_with_the_old_process_only() -> None:
 
     assert isinstance(lost.arrived.get_nowait(), SessionRestarted)
     assert later.arrived.empty()
+
+
+def test_what_was_printed_before_a_question_is_shown_before_it() -> None:
+    cell, shown = Cell(request_for("code", silent=False, store_history=True)), Recorder()
+    question = {"prompt": "which? ", "password": False}
+    said = [
+        (Channel.STDIN, "input_request", question),  # it overtook what was printed before it
+        (Channel.IOPUB, "stream", {"name": "stdout", "text": "a or b\n"}),
+        REPLY,
+        IDLE,
+    ]
+    for channel, kind, content in said:
+        cell.arrived.put((channel, compose(kind, content, session="s")))
+    follow(cell, shown, lambda request, text: None, cell.arrived.get_nowait, True)
+
+    assert [entry[0] for entry in shown.shown] == ["stream", "ask"]

@@ -18,7 +18,7 @@ from flame_kernel.protocol.references import Reference
 from flame_kernel.serialize import dump
 from flame_kernel.transport.interface import Endpoint
 
-lasting = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+lasting = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 class NoPlace:

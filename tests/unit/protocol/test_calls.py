@@ -91,6 +91,8 @@ def test_the_numbers_on_the_wire_do_not_change_by_accident() -> None:
         "RELEASE": 41,
         "INTERRUPT": 42,
         "SO_FAR": 43,
+        "ABOUT": 44,
+        "PULL_UP_TO": 45,
         "FIND": 64,
         "WHERE": 65,
         "READ": 66,

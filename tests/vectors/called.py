@@ -1,0 +1,86 @@
+"""Requests on the calls lane, and their answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flame_kernel.buffers import Buffer
+from flame_kernel.protocol import calls
+from flame_kernel.protocol.calls import Operation, Outcome, encode_answer, encode_request
+from flame_kernel.protocol.references import Reference
+from flame_kernel.serialize import Format, Parts, dump
+from tests.vectors.hexadecimal import Vectors, all_in_hex
+
+
+def call_vectors() -> Vectors:
+    held = Reference("00ff00ff00ff00ff", 7, "object", "io.StringIO", "<_io.StringIO object at 0x7f>")
+    asked: list[tuple[str, Operation, Any, bool, bool]] = [
+        ("an evaluation", Operation.EVALUATE, ["2 ** 10"], True, False),
+        ("statements", Operation.EXECUTE, ["x = 'ü'"], True, False),
+        ("nobody waits for it", Operation.EXECUTE, ["x = 1"], True, True),
+        ("a call in a module", Operation.CALL, ["os", "path.join", ["a", "b"], {}], True, False),
+        ("a call with keywords", Operation.CALL, ["builtins", "sorted", [[3, 1, 2]], {"reverse": True}], True, False),
+        ("a call of what is held", Operation.CALL, [["00ff00ff00ff00ff", 7], "write", ["text"], {}], True, False),
+        ("an attribute's value", Operation.GET, ["math", "pi"], True, False),
+        ("a variable set", Operation.PUSH, ["x", {"a": [1, 2.5, None, True]}], True, False),
+        ("an operator", Operation.OPERATE, [["00ff00ff00ff00ff", 7], "", "getitem", [0]], True, False),
+        ("the next items", Operation.NEXT, [["00ff00ff00ff00ff", 8], 100], True, False),
+        ("what is given back", Operation.RELEASE, [[[7, 1]]], True, False),
+        ("a file's piece", Operation.WRITE, Parts(["here", "a.bin", "t0", 0, "9f86d081"], [b"test"]), True, False),
+        ("a stream to a port there", Operation.CONNECT, Parts([1, "127.0.0.1", 8787]), True, False),
+        ("an evaluation, pickled", Operation.EVALUATE, ("2 ** 10",), False, False),
+    ]
+    requests = []
+    for name, operation, operands, plain, oneway in asked:
+        form, written = dump(operands, plain)
+        parts = encode_request(operation, form, written, plain, oneway)
+        shown = operands.value if isinstance(operands, Parts) else operands
+        extra = {"buffers": all_in_hex(operands.buffers)} if isinstance(operands, Parts) else {}
+        requests.append(
+            {
+                "name": name,
+                "operation": operation.name,
+                "format": int(form),
+                "flags": (calls.PLAIN if plain else 0) | (calls.ONEWAY if oneway else 0),
+                "operands": shown,
+                **extra,
+                "parts": all_in_hex(parts),
+            }
+        )
+    failure = calls.Failure("ZeroDivisionError", "division by zero", "Traceback (most recent call last):\n  …\n")
+    ours = calls.Failure("SerializationError", "a plain connection carries plain data only", "", "serialization")
+    told: list[tuple[str, Outcome, int, int, list[Buffer], Any]] = [
+        ("a value", Outcome.RESULT, 1, Format.JSON, dump([1, 2.5, None, True, "ü", {"k": 1}], True)[1],
+         [1, 2.5, None, True, "ü", {"k": 1}]),
+        ("numbers that JSON has no form for", Outcome.RESULT, 2, Format.JSON,
+         dump([float("nan"), float("inf"), float("-inf"), "NaN"], True)[1], ["nan", "inf", "-inf", "NaN"]),
+        ("bytes", Outcome.RESULT, 3, Format.RAW, [b"\x00\xff"], "00ff"),
+        ("a file's piece", Outcome.RESULT, 4, Format.PARTS, dump(Parts(["done", "9f86d081"], [b"test"]))[1],
+         {"value": ["done", "9f86d081"], "buffers": ["74657374"]}),
+        ("a piece of a stream", Outcome.PIECE, 9, Format.RAW, [b"GET /"], "474554202f"),
+        ("credit for a stream", Outcome.NOTE, 9, *dump({"credit": 65536}, True), {"credit": 65536}),
+        ("what it printed", Outcome.STDOUT, 5, 0, ["grüße\n".encode()], "grüße\n"),
+        ("what it complained of", Outcome.STDERR, 5, 0, [b"oh\n"], "oh\n"),
+        ("an exception", Outcome.ERROR, 6, Format.JSON, [failure.encode()], vars(failure)),
+        ("an error of ours", Outcome.ERROR, 7, Format.JSON, [ours.encode()], vars(ours)),
+        ("what stays there", Outcome.REFERENCE, 8, Format.JSON, [held.encode()], vars(held)),
+    ]  # fmt: skip
+    answers = [
+        {
+            "name": name,
+            "outcome": outcome.name,
+            "call": call,
+            "format": int(form),
+            "value": value,
+            "parts": all_in_hex(encode_answer(outcome, call, form, written)),
+        }
+        for name, outcome, call, form, written, value in told
+    ]
+    return {
+        "about": "Requests on the calls lane, and their answers; pickled ones are for those who have Python",
+        "operations": {operation.name: int(operation) for operation in Operation},
+        "outcomes": {outcome.name: int(outcome) for outcome in Outcome},
+        "formats": {form.name: int(form) for form in Format},
+        "requests": requests,
+        "answers": answers,
+    }
