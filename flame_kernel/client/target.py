@@ -13,10 +13,11 @@ from flame_kernel.security.invites import Invite
 
 DEFAULT_PORT = 9999
 
-# No part may begin with a dash, which ssh would take for an option; no space or quote may get into a command line.
+# No part may begin with a dash, which ssh would take for an option. Nothing else that a shell gives a meaning may get
+# into a command line either: ssh's configuration may hand user and host on to one (ProxyCommand).
 _SSH = re.compile(
-    r"ssh://(?:(?P<user>[^\s@:/?#'\"\\-][^\s@:/?#'\"\\]*)@)?"
-    r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|(?P<host>[\w][\w.%-]*))"
+    r"ssh://(?:(?P<user>\w[\w.+-]*)@)?"
+    r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|(?P<host>\w[\w.-]*))"
     r"(?::(?P<port>[0-9]{1,5}))?(?P<python>/[\w./~@%+=:,-]*)?"
 )
 

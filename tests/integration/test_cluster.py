@@ -23,6 +23,7 @@ from flame_kernel import Host
 from flame_kernel.cluster import FlameCluster
 from flame_kernel.errors import SessionError
 from flame_kernel.security.folders import private
+from tests.integration.relay import Relay
 from tests.integration.servers import FlameServer, free_port, processes_of, run_script, short_folder, until
 from tests.integration.work import in_thread
 
@@ -42,6 +43,15 @@ cluster = FlameCluster.from_name(sys.argv[1])
 with cluster.get_client() as client:
     same = sorted(cluster.worker_spec) == sorted(cluster.workers)
     print(client.get_dataset("squares").result(), len(cluster.workers), same)
+"""
+
+# Forgets to close its cluster.
+FORGETFUL = """
+import sys
+from flame_kernel.cluster import FlameCluster
+here = {"host": "127.0.0.1"}
+cluster = FlameCluster(sys.argv[1], scheduler_options=here, worker_options=here)
+print(cluster.get_client().submit(lambda: 8).result())
 """
 
 # Begins a cluster, and is killed.
@@ -248,6 +258,38 @@ def test_another_process_comes_back_to_it_by_name(
     assert client.submit(lambda: 1).result() == 1  # that process has ended, and the cluster goes on
 
 
+def test_a_client_computes_on_over_cuts(
+    cluster: FlameCluster, client: Client, servers: list[FlameServer], tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+
+    def wait() -> int:
+        from threading import Event
+
+        while not gate.exists():
+            Event().wait(0.01)
+        return 42
+
+    with Relay(servers[0].port) as relay:
+        Host(servers[0].fresh_invite(relay.port)).close()
+        again = FlameCluster.from_name(cluster.name, scheduler=relay.address)
+        with Client(again, set_as_default=False) as other:
+            waiting = other.submit(wait)
+            relay.cut()
+            gate.touch()
+            assert waiting.result(timeout=START_S) == 42
+            relay.cut()
+            assert other.submit(lambda: 43).result(timeout=START_S) == 43
+        again.detach()
+
+
+async def test_it_is_used_from_asyncio(cluster: FlameCluster) -> None:
+    again = await FlameCluster.from_name(cluster.name, asynchronous=True)
+    async with Client(again, asynchronous=True, set_as_default=False) as client:
+        assert await client.submit(lambda: 7) == 7
+    await again.detach()
+
+
 def test_a_name_is_given_once(cluster: FlameCluster, client: Client, targets: list[str]) -> None:
     with pytest.raises(SessionError, match="from_name comes back to it"):
         FlameCluster(targets, name=cluster.name)
@@ -279,6 +321,15 @@ def test_a_magic_begins_a_cluster_comes_back_to_it_and_ends_it(servers: list[Fla
     for target in targets:
         with Host(target) as host:
             assert not [session for session in host.sessions() if "notebook" in session.name]
+
+
+def test_one_that_was_given_no_name_ends_with_its_process(servers: list[FlameServer], targets: list[str]) -> None:
+    with Host(targets[0]) as host:
+        before = {session.name for session in host.sessions()}
+        done = run_script(FORGETFUL, servers[0].client_environ(), targets[0], timeout=3 * START_S)
+        assert done.stdout.split() == ["8"], done.stderr
+        assert "Traceback" not in done.stderr
+        assert {session.name for session in host.sessions()} == before
 
 
 def test_a_cluster_whose_client_was_killed_ends_with_its_lease(servers: list[FlameServer]) -> None:

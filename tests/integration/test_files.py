@@ -353,7 +353,7 @@ nonsense = st.recursive(
 def test_operands_that_make_no_sense_are_errors_of_that_call_alone(own: Flame, there: Path) -> None:
     own.execute(f"import os; os.chdir({str(there)!r})")
 
-    @settings(deadline=None, max_examples=150, database=None)
+    @settings(max_examples=150, database=None)
     @given(st.sampled_from(sorted(OPERATIONS)), st.lists(nonsense, max_size=6), st.none() | st.binary(max_size=9))
     def ask(operation: Operation, operands: list[Any], data: bytes | None) -> None:
         with own._connection.copying(20) as end:

@@ -74,6 +74,10 @@ def flame(sshd: Sshd) -> Iterator[Flame]:
     until(lambda: not sshd.clients())
 
 
+def names(host: Host) -> list[str]:
+    return [session.name for session in host.sessions()]
+
+
 def server_of(flame: Flame) -> int:
     return flame.module("os").getppid()
 
@@ -120,8 +124,8 @@ def test_the_clients_key_is_enrolled_and_keeps_a_role_that_it_was_given(
     monkeypatch.setenv("FLAME_HOME", str(folder / "other"))
     keys = sshd.home / "config" / "authorized_keys"
     before = keys.read_text()
-    with connect("ssh://far") as other:
-        assert len(other.sessions()) == 1  # another key sees its own sessions only
+    with Host("ssh://far") as other:
+        assert len(other.sessions()) == 0  # another key sees its own sessions only
     (enrolled,) = keys.read_text().removeprefix(before).splitlines()
     assert enrolled.startswith("admin flame-curve25519 ")
     keys.write_text(before + enrolled.replace("admin", "observe") + "\n")
@@ -135,11 +139,11 @@ def test_a_second_connection_finds_the_same_server_and_calls_ssh_once(
 ) -> None:
     called = sshd.folder / "called"
     wrapper = sshd.folder / "my ssh"
-    wrapper.write_text(f'#!/bin/sh\necho "$@" >>"{called}"\nexec {sshd.ssh} "$@"\n')
-    wrapper.chmod(0o755)
+    wrapper.write_text(f'#!/bin/sh\necho "$@" >>"{called}"\necho Welcome\nexec {sshd.ssh} "$@"\n')
+    wrapper.chmod(0o755)  # it says something on stdout first, as some logins do
     monkeypatch.setenv("FLAME_SSH", f"'{wrapper}' -4")  # a program with a space in its name, and an option
-    with connect("ssh://far") as second:
-        assert server_of(second) == server_of(flame)
+    with Host("ssh://far") as second:
+        assert names(second) == [flame.session.name]
     (call,) = called.read_text().splitlines()
     assert call.startswith("-4 ")
     assert "BatchMode=yes" in call  # nobody can answer
@@ -147,7 +151,7 @@ def test_a_second_connection_finds_the_same_server_and_calls_ssh_once(
 
 def test_an_address_with_user_and_port_through_a_jump_host(sshd: Sshd, flame: Flame) -> None:
     with Host(f"ssh://{psutil.Process().username()}@jump:{sshd.port}") as host:
-        assert [session.name for session in host.sessions()] == [flame.session.name]
+        assert names(host) == [flame.session.name]
 
 
 def test_a_master_of_the_users_own_is_used_and_keeps_nothing(sshd: Sshd, flame: Flame) -> None:
@@ -159,8 +163,8 @@ def test_a_master_of_the_users_own_is_used_and_keeps_nothing(sshd: Sshd, flame: 
     try:
         master.wait_for("ready")
         admitted.write_text("")  # nobody can log in any more
-        with connect("ssh://shared") as second:
-            assert server_of(second) == server_of(flame)
+        with Host("ssh://shared") as second:
+            assert names(second) == [flame.session.name]
         until(lambda: len(sshd.clients()) == len(only) + 1)
         process = psutil.Process(master.process.pid)
         assert [socket for socket in process.net_connections("unix") if socket.laddr]  # it can be seen
@@ -174,7 +178,7 @@ def test_a_python_over_there_can_be_named(sshd: Sshd, flame: Flame) -> None:
     python = Path(sys.executable)
     for path in (python, python.parent.parent):  # itself, and its environment
         with Host(f"ssh://far{path}") as host:
-            assert [session.name for session in host.sessions()] == [flame.session.name]
+            assert names(host) == [flame.session.name]
     error = refused("ssh://far/usr/bin/env")  # no Python, or one without remote-flame
     assert isinstance(error, NotInstalled)
     assert "/usr/bin/env" in str(error)
@@ -183,7 +187,7 @@ def test_a_python_over_there_can_be_named(sshd: Sshd, flame: Flame) -> None:
 def test_commands_take_it(sshd: Sshd, flame: Flame, tmp_path: Path) -> None:
     listed = flame_command(sshd.environ(), "ls", "ssh://far")
     assert flame.session.name in listed.stdout, listed.stderr
-    evaluated = flame_command(sshd.environ(FLAME_HOST="ssh://far"), "eval", "6 * 7")
+    evaluated = flame_command(sshd.environ(FLAME_HOST="ssh://far"), "eval", "-s", flame.session.name, "6 * 7")
     assert evaluated.stdout == "42\n", evaluated.stderr
     environ = sshd.environ(JUPYTER_DATA_DIR=str(tmp_path))
     installed = flame_command(environ, "install", "--host", "ssh://ada@far:22")
@@ -201,8 +205,8 @@ def test_a_port_of_the_loopback_interface_where_ssh_has_no_unix_sockets(
             return LocalEnd.fresh(folder, unix=False)
 
     monkeypatch.setattr(tunnel, "LocalEnd", Tcp)
-    with connect("ssh://far") as second:
-        assert second.evaluate("1 + 1") == 2
+    with Host("ssh://far") as second:
+        assert names(second) == [flame.session.name]
 
 
 def test_listing_sessions_starts_no_server(sshd: Sshd) -> None:
@@ -261,20 +265,19 @@ def test_a_notebook_that_moves_there_and_loses_ssh_in_a_cell(sshd: Sshd, flame: 
     others_gone(sshd)
 
 
-def test_a_server_that_was_killed_there_is_started_again_and_goes_on(sshd: Sshd) -> None:
-    with connect("ssh://far") as flame:
-        flame["x"] = 5
-        (server,) = sshd.servers()
-        server.kill()
-        assert flame.run("x + 1", quiet=True, timeout=PATIENCE_S).value == 6
-        assert server_of(flame) != server.pid
+def test_a_server_that_was_killed_there_is_started_again_and_goes_on(sshd: Sshd, flame: Flame) -> None:
+    flame["x"] = 5
+    (server,) = sshd.servers()
+    server.kill()
+    assert flame.run("x + 1", quiet=True, timeout=PATIENCE_S).value == 6
+    assert sshd.servers() != [server]
 
 
 def test_a_key_that_ssh_refuses_after_a_cut_ends_the_connection_and_says_why(sshd: Sshd, flame: Flame) -> None:
     admitted = sshd.folder / "authorized_keys"
     keys = admitted.read_text()
     before = others_gone(sshd)
-    with connect("ssh://far") as doomed:
+    with connect("ssh://far", session=flame.session.name) as doomed:
         (ssh,) = [process for process in sshd.clients() if process not in before]
         admitted.write_text("")
         try:
@@ -293,7 +296,7 @@ def test_on_a_terminal_ssh_may_ask_and_keeps_out_of_the_way_of_ctrl_c(sshd: Sshd
     script = tmp_path / "patient.py"
     script.write_text(PATIENT)
     before = others_gone(sshd)
-    arguments = ["-m", "flame_kernel", "run", "-H", "ssh://new", str(script)]
+    arguments = ["-m", "flame_kernel", "run", "-H", "ssh://new", "-s", flame.session.name, str(script)]
     with pexpect.spawn(sys.executable, arguments, env=sshd.environ(), timeout=PATIENCE_S, encoding="utf-8") as terminal:
         terminal.expect("continue connecting")
         terminal.sendline("yes")
@@ -363,18 +366,13 @@ def test_an_ssh_that_says_nothing_is_given_up_in_time_with_all_that_it_started(
     sshd: Sshd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     silent = sshd.folder / "silent"
-    silent.write_text("#!/bin/sh\nsleep 1234\n")
+    silent.write_text(f"#!/bin/sh\ntail -f {silent} >/dev/null\n")
     silent.chmod(0o755)
     monkeypatch.setenv("FLAME_SSH", str(silent))
     with pytest.raises(FlameTimeout, match=r"ssh did not get to ssh://far within 0\.5 s"):
         connect("ssh://far", timeout=0.5)
-    until(
-        lambda: (
-            not [
-                process for process in psutil.process_iter(["cmdline"]) if process.info["cmdline"] == ["sleep", "1234"]
-            ]
-        )
-    )
+    tail = ["tail", "-f", str(silent)]
+    until(lambda: not [process for process in psutil.process_iter(["cmdline"]) if process.info["cmdline"] == tail])
 
 
 def test_a_host_without_remote_flame_and_what_to_do(sshd: Sshd) -> None:
@@ -393,7 +391,7 @@ def test_a_host_without_remote_flame_and_what_to_do(sshd: Sshd) -> None:
 
 def test_nothing_is_left_of_a_connection(sshd: Sshd, flame: Flame) -> None:
     before = others_gone(sshd)
-    with connect("ssh://far"):
+    with Host("ssh://far"):
         assert len(sshd.clients()) == len(before) + 1
     until(lambda: sshd.clients() == before)
     until(lambda: len(list((sshd.client_home / "run").glob("ssh-*"))) == len(before))
@@ -401,7 +399,7 @@ def test_nothing_is_left_of_a_connection(sshd: Sshd, flame: Flame) -> None:
 
 def test_ssh_ends_with_a_client_that_was_killed(sshd: Sshd, flame: Flame) -> None:
     before = others_gone(sshd)
-    code = "from flame_kernel import connect; flame = connect('ssh://far'); print('ready'); input()"
+    code = "from flame_kernel import Host; host = Host('ssh://far'); print('ready'); input()"
     client = Program([sys.executable, "-c", code], sshd.environ(), gated=True)
     try:
         client.wait_for("ready")

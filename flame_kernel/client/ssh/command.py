@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -73,7 +74,7 @@ class Program:
         """
         text = environ.get("FLAME_SSH") or "ssh"
         try:
-            words = shlex.split(text)
+            words = shlex.split(text, posix=os.name == "posix")  # Windows' paths have backslashes
         except ValueError as error:
             raise ConfigurationError(f"FLAME_SSH={text!r} can't be read: {error}") from error
         program = shutil.which(words[0], path=environ.get("PATH")) if words else None
@@ -130,6 +131,10 @@ def shell(script: str, *arguments: str) -> str:
 def can_ask() -> bool:
     """Tell whether somebody sits at a terminal who can answer what ssh asks."""
     return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
+
+
+# On Windows: Ctrl-C in the console, which is meant for a cell, does not reach another process group.
+CREATION_FLAGS: int = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
 
 
 def apart(words: Sequence[str], ask: bool) -> tuple[list[str], bool]:

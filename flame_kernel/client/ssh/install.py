@@ -22,7 +22,7 @@ import msgspec
 
 from flame_kernel import __version__
 from flame_kernel.client.ssh import complaints
-from flame_kernel.client.ssh.command import MARKER, Program, apart, can_ask, shell
+from flame_kernel.client.ssh.command import CREATION_FLAGS, MARKER, Program, apart, can_ask, shell
 from flame_kernel.client.ssh.wheels import OWN, closure, repack
 from flame_kernel.client.target import Ssh, parse
 from flame_kernel.errors import ConfigurationError, TransferError
@@ -139,6 +139,7 @@ class _FarSide:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=session,
+            creationflags=CREATION_FLAGS,
         )
         self._limit = threading.Timer(_LIMIT_S, self._process.kill)
         self._limit.daemon = True

@@ -17,7 +17,7 @@ from contextlib import suppress
 
 import msgspec
 
-from flame_kernel.client.ssh.command import MARKER, apart
+from flame_kernel.client.ssh.command import CREATION_FLAGS, MARKER, apart
 
 # How many of its last lines are kept, to say why it ended.
 _LINES = 30
@@ -76,6 +76,7 @@ class Login:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=session,
+            creationflags=CREATION_FLAGS,
         )
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):  # it has ended already, and says why

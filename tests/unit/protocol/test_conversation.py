@@ -230,5 +230,5 @@ class Network(RuleBasedStateMachine):
         assert self.client.conversation.pending == self.server.conversation.pending == 0
 
 
-Network.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+Network.TestCase.settings = settings(max_examples=120, stateful_step_count=40)
 TestNetwork = Network.TestCase

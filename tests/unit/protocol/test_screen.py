@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flame_kernel.protocol.screen import Screen
@@ -75,7 +75,6 @@ def jupyterlab(text: str) -> str:
 PIECES = st.sampled_from(["a", "bc", "def ", "\n", "\r", "\r\n", "\r12 %", "|\b", "/\b", "\r\x1b[K", "x\ny\n", "é€𝄞"])
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(st.lists(PIECES), st.integers(0, 100))
 def test_what_remains_looks_as_the_whole_whatever_was_shown_before(pieces: list[str], cut: int) -> None:
     before, after = pieces[:cut], pieces[cut:]
@@ -83,7 +82,6 @@ def test_what_remains_looks_as_the_whole_whatever_was_shown_before(pieces: list[
     assert Terminal("".join(before) + remains(*after)) == Terminal("".join(pieces))
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.sampled_from(["a", "bc", "def", "\n", "\r", "\r\n", "12 %"])), st.integers(0, 100))
 def test_what_remains_looks_in_jupyterlab_as_the_whole(pieces: list[str], cut: int) -> None:
     before, after = "".join(pieces[:cut]), remains(*pieces[cut:])
@@ -92,7 +90,6 @@ def test_what_remains_looks_in_jupyterlab_as_the_whole(pieces: list[str], cut: i
     assert jupyterlab(before + after) == jupyterlab("".join(pieces))
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(st.text(alphabet="ab\n\r\b\x1b[K1Am", max_size=60), st.integers(0, 60))
 def test_nothing_upsets_it_and_what_remains_does_not_change_when_taken_again(text: str, cut: int) -> None:
     screen = Screen()

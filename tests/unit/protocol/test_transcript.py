@@ -9,7 +9,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionComplete
@@ -142,7 +142,6 @@ MESSAGES = st.one_of(
 )
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(st.lists(MESSAGES, max_size=40), st.integers(0, 40))
 def test_the_outputs_are_the_same_whatever_was_seen_before(messages: list[Envelope], cut: int) -> None:
     seen, missed = messages[:cut], messages[cut:]
@@ -150,7 +149,6 @@ def test_the_outputs_are_the_same_whatever_was_seen_before(messages: list[Envelo
     assert Notebook([*seen, *coalesced(missed)]).outputs == Notebook(messages).outputs
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(st.lists(MESSAGES, max_size=30))
 def test_what_was_coalesced_can_be_taken_again(messages: list[Envelope]) -> None:
     once = coalesced(messages)
@@ -168,7 +166,6 @@ WIDGETS = st.one_of(
 )
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(st.lists(WIDGETS, max_size=30), st.integers(0, 30))
 def test_widgets_end_in_the_same_state(messages: list[Envelope], cut: int) -> None:
     opens = [widget(name, {"value": 0}, "comm_open") for name in "mn"]

@@ -119,7 +119,6 @@ def test_a_reply_is_found_when_the_journal_is_read(journal: Journal, tmp_path: P
 
 
 @given(cut=st.integers(1, 10_000))
-@settings(deadline=None)
 def test_a_record_that_was_being_written_is_as_if_it_never_was(cut: int) -> None:
     folder = Path(tempfile.mkdtemp())
     try:
@@ -251,5 +250,5 @@ class Restarts(Network):
                 shutil.rmtree(self.folder)
 
 
-Restarts.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+Restarts.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
 TestRestarts = Restarts.TestCase

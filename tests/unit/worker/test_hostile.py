@@ -23,9 +23,7 @@ from tests.unit.rendezvous import rendezvous
 from tests.unit.worker.test_main import Client, Place
 
 # A worker lives through all examples of a test: that is what is tested.
-lasting = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+lasting = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=10),
