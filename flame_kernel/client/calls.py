@@ -20,6 +20,7 @@ from flame_kernel.client.iteration import proxy
 from flame_kernel.client.lane import Lane, Lanes
 from flame_kernel.client.pipeline import Pipeline
 from flame_kernel.client.proxies import RemoteObject
+from flame_kernel.client.ways import Ways
 from flame_kernel.errors import FlameError, SerializationError
 from flame_kernel.protocol.calls import CallAnswer, Operation, Outcome
 from flame_kernel.protocol.references import MODULE, Reference
@@ -41,6 +42,10 @@ class Place(Protocol):
     @property
     def session(self) -> str:
         """Its name."""
+
+    @property
+    def ways(self) -> Ways:
+        """The ways to its worker."""
 
     @property
     def most_bytes(self) -> int:
@@ -187,6 +192,7 @@ class Calls:
             wake,
             place.conversation,
             place.most_bytes,
+            place.ways,
         )
 
     def _require_pipeline(self) -> Pipeline:
@@ -207,7 +213,9 @@ class Calls:
 
     def _make_pipeline(self, plain: bool) -> Pipeline:
         wake, place = Wake(), self._place
-        talk = WorkerConversation(self._context, place.endpoint, place.session, self._client, wake, place.conversation)
+        talk = WorkerConversation(
+            self._context, place.endpoint, place.session, self._client, wake, place.conversation, place.ways
+        )
         return Pipeline(talk, wake, plain, place.most_bytes)
 
     def _settle_on(self, lane: Lane, answer: CallAnswer) -> Settled:

@@ -25,6 +25,7 @@ from flame_kernel.client.session import Fate, SessionClient, Wanted, resumed
 from flame_kernel.client.sharing import Sharing
 from flame_kernel.client.target import Target
 from flame_kernel.client.watching import Watches
+from flame_kernel.client.ways import Ways
 from flame_kernel.errors import (
     FlameError,
     FlameTimeout,
@@ -83,8 +84,8 @@ class Connection:
         self._watches = Watches()
         self._loop = BackgroundLoop("flame-link")
         connector = Connector(self._context, environ, timeout)
+        wanted = Wanted(session, kernel, existing, observe=observe, direct=not observe, lease=lease)
         try:
-            wanted = Wanted(session, kernel, existing, observe=observe, lease=lease)
             opened = self._loop.run(connector.open(target, self, wanted))
         except BaseException:
             self.calls.close()
@@ -93,6 +94,7 @@ class Connection:
             raise
         self.endpoint: Endpoint = opened[0]
         self._client: SessionClient = opened[1]
+        self.ways = Ways(self.endpoint, lambda: (self.welcome, self._client.direct), lambda: self._over)
         self._pid = os.getpid()
 
     @property
@@ -304,6 +306,7 @@ class Connection:
             self.cells.restarted()
             if self._overheard is not None:
                 self._overheard.fail(restarted)
+            self.ways.again()
             self.calls.renew()
         elif isinstance(fate, messages.Detached):
             self._finish(SessionError(f"another client detached this one ({self.where}), which goes on; connect again"))

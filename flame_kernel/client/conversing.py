@@ -1,4 +1,7 @@
-"""A conversation with a session's worker, over whatever connection there is; one thread's at a time."""
+"""A conversation with a session's worker, over whatever connection there is; one thread's at a time.
+
+Straight to the worker only the worker is greeted; through the server, the server first, which passes on what follows.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from collections.abc import Sequence
 import zmq
 
 from flame_kernel.buffers import Buffer
-from flame_kernel.errors import FlameError, FlameTimeout, ProtocolError, SessionRestarted
+from flame_kernel.client.ways import Ways
+from flame_kernel.errors import FlameError, FlameTimeout, KeyRefused, ProtocolError, SessionRestarted
 from flame_kernel.protocol import messages, packets
 from flame_kernel.protocol.conversation import Conversation, Hole, Message
 from flame_kernel.protocol.packets import Kind, Packet
@@ -18,6 +22,11 @@ from flame_kernel.transport.interface import Endpoint
 
 # Before a greeting that came to nothing is tried again, in seconds.
 _AGAIN_AFTER_S = 0.05
+
+# How long a caller waits for the way straight to the worker before it takes the one through the server, in seconds;
+# how long the attempt may go on beside that.
+_PATIENCE_S = 0.25
+_ATTEMPT_S = 5.0
 
 
 class WorkerConversation:
@@ -30,6 +39,7 @@ class WorkerConversation:
         client: What the client is called on all its lanes, 16 bytes.
         wake: Rung to end a wait.
         conversation: The client's conversation on the session lane, by which a session is found that was renamed.
+        ways: The ways to the worker; that through the server alone unless given.
     """
 
     def __init__(
@@ -40,7 +50,11 @@ class WorkerConversation:
         client: bytes,
         wake: Wake,
         conversation: str = "",
+        ways: Ways | None = None,
     ) -> None:
+        self._ways = ways or Ways(endpoint)
+        self._attempt: Connection | None = None  # straight to the worker, while the connection is another
+        self._attempt_until = 0.0
         self._attachment = conversation
         self.endpoint = endpoint
         self._context = context
@@ -106,7 +120,7 @@ class WorkerConversation:
             if packet is None:
                 if not self._is_gone():
                     return None
-                self.drop()
+                self._let_go()
                 continue
             event = self._conversation.take(packet)
             if isinstance(event, Message):
@@ -121,15 +135,34 @@ class WorkerConversation:
     def connect(self, deadline: float | None, *, waiting: bool) -> None:
         """Greet server and worker over a new connection; the arguments are those of :meth:`next`."""
         while self._connection is None:
-            self._connection = Connection(self._context, self.endpoint, self._wake)
+            self._ways.require_open()
+            self._connection = self._dial()
             try:
                 greeted = self._greet(deadline, waiting)
             except BaseException:
                 self.drop()  # nobody has greeted over it, so it's of no use to the next call
                 raise
-            if not greeted:
-                self._pause()
+            if greeted:
+                self._ways.took(self._connection.endpoint)
+                break
+            self._pause()
         self._wake.ring_again()
+
+    def improve(self) -> None:
+        """Go over to the way straight to the worker if that is up by now, or begin to try; nothing is waited for.
+
+        To be called when nothing is under way: what is would have to be sent again.
+        """
+        if self._connection is None or self._is_direct:
+            return
+        if self._attempt is None:
+            direct = self._ways.to_try()
+            if direct is not None:
+                self._begin_attempt(direct)
+        elif self._attempt.comes_up(0):
+            self.drop()  # what follows connects, over the attempt
+        elif self._attempt.gone or time.monotonic() >= self._attempt_until:
+            self._give_attempt_up()
 
     def ping(self) -> None:
         """Ask the worker how far it has heard; its answer ends a wait."""
@@ -142,12 +175,54 @@ class WorkerConversation:
             self._connection.send(self._conversation.greeting(Kind.BYE, []))
             self._connection.close(linger_ms=500)
             self._connection = None
+        self._forget_attempt()
 
     def drop(self) -> None:
         """Let go of the connection; the conversation goes on over the next."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    @property
+    def _is_direct(self) -> bool:
+        return self._connection is not None and self._connection.endpoint is not self.endpoint
+
+    def _dial(self) -> Connection:
+        """Make a connection: straight to the worker where that comes up soon, else through the server."""
+        patience = 0.0
+        if self._attempt is None:
+            direct = self._ways.to_try()
+            if direct is not None:
+                self._begin_attempt(direct)
+                patience = _PATIENCE_S
+        attempt = self._attempt
+        if attempt is not None:
+            if attempt.comes_up(patience):
+                self._attempt = None
+                return attempt
+            if attempt.gone:
+                self._give_attempt_up()
+        return Connection(self._context, self.endpoint, self._wake)
+
+    def _begin_attempt(self, direct: Endpoint) -> None:
+        self._attempt = Connection(self._context, direct, self._wake)
+        self._attempt_until = time.monotonic() + _ATTEMPT_S
+
+    def _give_attempt_up(self) -> None:
+        if self._attempt is not None:
+            self._ways.failed(self._attempt.endpoint)
+            self._forget_attempt()
+
+    def _forget_attempt(self) -> None:
+        if self._attempt is not None:
+            self._attempt.close()
+            self._attempt = None
+
+    def _let_go(self) -> None:
+        """Let go of a connection that came to nothing; if it went straight to the worker, the next does not."""
+        if self._connection is not None and self._is_direct and self._connection.gone:
+            self._ways.failed(self._connection.endpoint)
+        self.drop()
 
     def begin_anew(self) -> None:
         """Forget the conversation: the worker that knew of it is gone."""
@@ -167,8 +242,12 @@ class WorkerConversation:
             self._connection.gone = True
             return None
         if packet.kind is Kind.REFUSED:
+            refusal = _refusal(packet)
+            if self._is_direct and isinstance(refusal, KeyRefused):
+                self._connection.gone = True  # the server says what that means: the role may be another, no more
+                return None
             self.begin_anew()
-            raise _refusal(packet)
+            raise refusal
         return packet
 
     def _is_gone(self) -> bool:
@@ -176,13 +255,7 @@ class WorkerConversation:
 
     def _greet(self, deadline: float | None, waiting: bool) -> bool:
         """Greet server and worker over a new connection; false when it has to be done again."""
-        hello = messages.Hello(
-            versions=(packets.VERSION,),
-            lane=messages.LANE_CALLS,
-            attachment=self._attachment,
-            session=self._session,
-        )
-        if self._ask(packets.encode(Kind.HELLO, [messages.encode(hello)]), deadline) is None:
+        if not self._is_direct and not self._greet_server(deadline):
             return False
         try:
             worker = self._ask(self._conversation.greeting(Kind.HELLO, [self._name, self._client]), deadline)
@@ -202,6 +275,15 @@ class WorkerConversation:
         self._epoch = epoch
         self._conversation.resume(worker.ack)
         return True
+
+    def _greet_server(self, deadline: float | None) -> bool:
+        hello = messages.Hello(
+            versions=(packets.VERSION,),
+            lane=messages.LANE_CALLS,
+            attachment=self._attachment,
+            session=self._session,
+        )
+        return self._ask(packets.encode(Kind.HELLO, [messages.encode(hello)]), deadline) is not None
 
     def _ask(self, frames: Sequence[Buffer], deadline: float | None) -> Packet | None:
         """Return the WELCOME that answers a greeting, ``None`` when the connection is gone."""
@@ -224,7 +306,7 @@ class WorkerConversation:
         """Wait a moment before the next attempt, on the connection that came to nothing."""
         if self._connection is not None:
             self._connection.pause(_AGAIN_AFTER_S)
-            self.drop()
+            self._let_go()
 
 
 def _refusal(packet: Packet) -> FlameError:

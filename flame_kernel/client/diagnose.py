@@ -32,6 +32,8 @@ def why_not(endpoint: Endpoint, cause: Cause | None) -> ConnectError | None:
     """
     name = endpoint.name
     if endpoint.address.startswith("ipc://"):
+        if cause is None and endpoint.server_key:  # ssh has told that the server is there, so it's the session's fault
+            return None
         path = Path(endpoint.address.removeprefix("ipc://"))
         return ServerUnreachable(f"no Flame server listens at {path}; start it with: flame-server -u {path}")
     if cause is Cause.KEY_REFUSED:

@@ -26,6 +26,7 @@ from flame_kernel.client.local_modules import LocalModules
 from flame_kernel.client.missed import Missed
 from flame_kernel.client.remote_session import RemoteSession
 from flame_kernel.client.running import CellFuture
+from flame_kernel.client.ways import LinkInfo
 from flame_kernel.errors import FlameTimeout
 from flame_kernel.protocol.messages import KernelInfo
 
@@ -49,6 +50,18 @@ class Flame(Calling):
         self.session = RemoteSession(connection)
         self._modules = LocalModules(connection)
         atexit.register(self.close)
+
+    @property
+    def link(self) -> LinkInfo:
+        """Which way calls go: straight to the session's process, or through the server.
+
+        Example:
+            >>> flame.evaluate("6 * 7")
+            42
+            >>> flame.link.way
+            'direct'
+        """
+        return self._connection.ways.link
 
     def run(
         self,

@@ -17,6 +17,7 @@ import zmq
 from flame_kernel.buffers import Buffer
 from flame_kernel.client.conversing import WorkerConversation
 from flame_kernel.client.limits import require_size
+from flame_kernel.client.ways import Ways
 from flame_kernel.errors import FlameError, FlameTimeout, LinkLost
 from flame_kernel.protocol.calls import LAST, CallAnswer, Operation, Outcome, decode_answer, encode_request
 from flame_kernel.serialize import dump
@@ -41,6 +42,7 @@ class Lane:
         wake: Ends, from another thread, the call that is under way; it raises :class:`LinkLost`.
         conversation: The client's conversation on the session lane, by which a session is found that was renamed.
         most_bytes: The largest message that the server takes, in bytes; 0 when it did not say.
+        ways: The ways to the worker; that through the server alone unless given.
     """
 
     def __init__(
@@ -53,8 +55,9 @@ class Lane:
         wake: Wake,
         conversation: str = "",
         most_bytes: int = 0,
+        ways: Ways | None = None,
     ) -> None:
-        self.talk = WorkerConversation(context, endpoint, session, client, wake, conversation)
+        self.talk = WorkerConversation(context, endpoint, session, client, wake, conversation, ways)
         self.number = 0  # of the call that is under way
         self._endpoint = endpoint
         self._session = session
@@ -85,6 +88,7 @@ class Lane:
         require_size(request, self._most_bytes, self._endpoint.name)
         talk = self.talk
         self.number = 0
+        talk.improve()
         if not talk.connected:
             talk.connect(deadline, waiting=False)
         number = self.number = talk.push(request)
@@ -125,6 +129,8 @@ class Lane:
             LimitExceeded: It's larger than the server takes.
         """
         require_size(request, self._most_bytes, self._endpoint.name)
+        if not self.talk.unheard:
+            self.talk.improve()
         if not self.talk.connected:
             self.talk.connect(deadline, waiting=False)
         number = self.talk.push(request)

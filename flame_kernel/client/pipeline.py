@@ -174,6 +174,8 @@ class Pipeline:
     def _turn(self) -> None:
         """Send what there is to send, then take one message, or wait for one."""
         self._wake.hush()
+        if not self._under_way and not self._talk.unheard:
+            self._talk.improve()
         self._take_orders()
         self._talk.flush()
         self._forget_heard()

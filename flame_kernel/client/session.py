@@ -57,6 +57,7 @@ class Wanted(msgspec.Struct, frozen=True):
         existing: Whether it has to be there already.
         lane: The lane: the session's, or the server's, which needs no session.
         observe: Whether only to look on.
+        direct: Whether to hear where the session's worker can be called directly.
         lease: How long it goes on without clients if it has to be started, in seconds; 0 for as long as the server
             lets it.
     """
@@ -66,6 +67,7 @@ class Wanted(msgspec.Struct, frozen=True):
     existing: bool = False
     lane: str = messages.LANE_SESSION
     observe: bool = False
+    direct: bool = False
     lease: float = 0.0
 
 
@@ -105,6 +107,7 @@ class SessionClient:
             folder=os.getcwd(),
             existing=wanted.existing,
             observe=wanted.observe,
+            direct=wanted.direct,
             lease=wanted.lease,
         )
         self._link: Link | None = None
@@ -113,6 +116,7 @@ class SessionClient:
         self._replies: ReplyMatcher[asyncio.Future[messages.Done]] = ReplyMatcher()
         self._missed: list[Envelope] = []
         self.welcome: messages.Welcome | None = None
+        self.direct: messages.Direct | None = None
 
     async def open(self, timeout: float) -> messages.Welcome:
         """Connect to the server and attach to the session, which is started if need be.
@@ -313,6 +317,8 @@ class SessionClient:
         elif isinstance(answer, messages.Renamed):
             assert self.welcome is not None
             self.welcome = msgspec.structs.replace(self.welcome, session=answer.name)
+        elif isinstance(answer, messages.Direct):
+            self.direct = answer
         else:
             self._events.on_fate(answer)
 

@@ -42,6 +42,7 @@ class Hello(msgspec.Struct, frozen=True, omit_defaults=True):
         key: For ``enrol``: the client's own public key, as text.
         existing: Whether the session has to be there already.
         observe: Whether the client only looks on: it attaches to a session that is there, and changes nothing in it.
+        direct: Whether the client would call the session's worker directly, past the server, if it can.
         lease: How long a session that has to be started goes on without clients at most, in seconds; 0 for as long as
             the server lets it.
     """
@@ -57,6 +58,7 @@ class Hello(msgspec.Struct, frozen=True, omit_defaults=True):
     key: str = ""
     existing: bool = False
     observe: bool = False
+    direct: bool = False
     lease: float = 0.0
 
 
@@ -77,6 +79,8 @@ class Welcome(msgspec.Struct, frozen=True, omit_defaults=True):
         role: What this client may do in the session, as in ``authorized_keys``.
         owner: What its owner is called when the session belongs to another key.
         message_bytes: The largest message that the server takes, in bytes; 0 when it does not say.
+        worker: The unix socket at which the session's worker waits for calls, ``ipc://path``, for a client that came
+            by the server's own unix socket; else empty.
         versions: Those of Python and of packages whose values cross, as the session had them when it was started.
     """
 
@@ -93,6 +97,7 @@ class Welcome(msgspec.Struct, frozen=True, omit_defaults=True):
     role: str = ""
     owner: str = ""
     message_bytes: int = 0
+    worker: str = ""
     versions: dict[str, str] = {}
 
 
@@ -365,7 +370,19 @@ class Resumed(msgspec.Struct, frozen=True, tag="resumed"):
     since: str
 
 
-Answer = Done | Failed | Died | Restarted | Ended | Renamed | Detached | Resumed
+class Direct(msgspec.Struct, frozen=True, tag="direct"):
+    """The session's worker can be called directly, at the host where this client found the server.
+
+    Attributes:
+        port: The TCP port.
+        key: The worker's public key in Z85; another one each time that the session gets a process.
+    """
+
+    port: int
+    key: str
+
+
+Answer = Done | Failed | Died | Restarted | Ended | Renamed | Detached | Resumed | Direct
 
 M = TypeVar("M")
 

@@ -95,6 +95,10 @@ class Audit:
         """Somebody opened a lane for calls."""
         self._note("calls", _who(grant.who, grant.name) | _session(key))
 
+    def direct(self, grant: Grant, key: SessionKey, address: str) -> None:
+        """Somebody was told the way straight to a session's own process, where the server hears nothing of calls."""
+        self._note("direct", _who(grant.who, grant.name) | _session(key) | _from(address))
+
     def said(self, grant: Grant, key: SessionKey, parts: Sequence[Buffer]) -> None:
         """Somebody sent a kernel a message; only its type is looked at."""
         event = _event_of(parts)

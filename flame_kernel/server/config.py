@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import tomllib
 from collections.abc import Mapping
@@ -64,6 +65,47 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Direct:
+    """Whether clients may call sessions directly, past the server.
+
+    Attributes:
+        enabled: Whether they may at all; on the same machine they then use the sessions' unix sockets.
+        ports: The TCP ports where sessions may wait for them: ``auto`` (any that is free, but only on the loopback
+            interface), ``any``, ``none``, or a range such as ``50000-50100``.
+    """
+
+    enabled: bool = True
+    ports: str = "auto"
+
+    def ports_at(self, host: str) -> tuple[int, int] | None:
+        """Return the first and the last port to choose from at an address of this machine.
+
+        Args:
+            host: The address.
+
+        Returns:
+            The ports, zeros for any that is free; ``None`` when none is to be opened there.
+
+        Raises:
+            ConfigurationError: What ``ports`` says can't be understood.
+
+        Example:
+            >>> Direct(ports="50000-50100").ports_at("192.168.1.7"), Direct().ports_at("192.168.1.7")
+            ((50000, 50100), None)
+        """
+        if self.ports in ("auto", "any", "none"):
+            opens = self.ports == "any" or (self.ports == "auto" and _is_loopback(host))
+            return (0, 0) if self.enabled and opens and host else None
+        low, dash, high = self.ports.partition("-")
+        if not (low.isdecimal() and (high.isdecimal() or not dash)):
+            raise ConfigurationError(f"direct.ports is auto, any, none or a range such as 50000-50100: {self.ports!r}")
+        first, last = int(low), int(high or low)
+        if not 0 < first <= last < 65536:
+            raise ConfigurationError(f"direct.ports must be between 1 and 65535, the lower one first: {self.ports!r}")
+        return (first, last) if self.enabled and host else None
+
+
+@dataclass(frozen=True)
 class ServerConfig:
     """Everything a server is told.
 
@@ -78,6 +120,7 @@ class ServerConfig:
         key_file: The server's key.
         until_idle: End when the last session has ended; how the embedded server works.
         limits: What it gives at most.
+        direct: Whether clients may call sessions directly.
     """
 
     folders: Folders
@@ -90,6 +133,7 @@ class ServerConfig:
     key_file: Path | None = None
     until_idle: bool = False
     limits: Limits = Limits()
+    direct: Direct = Direct()
 
     def require_enabled(self) -> None:
         """Make sure that whoever starts the server meant to.
@@ -138,16 +182,16 @@ def load(environ: Mapping[str, str]) -> ServerConfig:
 
 def _with_fields(config: ServerConfig, fields: dict[str, Any], path: Path) -> ServerConfig:
     kinds: dict[str, type] = {"enabled": bool, "host": str, "port": int, "kernel": str}
-    limits = fields.pop("limits", {})
+    limits, direct = _table(fields, "limits", path), _table(fields, "direct", path)
     for name, value in fields.items():
         if name not in kinds:
-            raise ConfigurationError(f"{path}: {name!r} is unknown; known are {', '.join((*kinds, 'limits'))}")
+            raise ConfigurationError(
+                f"{path}: {name!r} is unknown; known are {', '.join((*kinds, 'limits', 'direct'))}"
+            )
         if type(value) is not kinds[name]:
             raise ConfigurationError(f"{path}: {name} must be a {kinds[name].__name__}, not {value!r}")
     if not 0 <= fields.get("port", 0) < 65536:
         raise ConfigurationError(f"{path}: port must be between 0 and 65535, not {fields['port']}")
-    if not isinstance(limits, dict):
-        raise ConfigurationError(f"{path}: limits must be a table, not {limits!r}")
     for name, value in limits.items():
         default = vars(config.limits).get(name)
         if default is None:
@@ -156,7 +200,28 @@ def _with_fields(config: ServerConfig, fields: dict[str, Any], path: Path) -> Se
             raise ConfigurationError(f"{path}: limits.{name} must be a number above 0, not {value!r}")
         if isinstance(default, int) and not isinstance(value, int):
             raise ConfigurationError(f"{path}: limits.{name} must be a whole number, not {value!r}")
-    return replace(config, **fields, limits=replace(config.limits, **limits))
+    for name, value in direct.items():
+        if name not in vars(config.direct):
+            raise ConfigurationError(f"{path}: direct.{name} is unknown; known are {', '.join(vars(config.direct))}")
+        if type(value) is not type(vars(config.direct)[name]):
+            kind = type(vars(config.direct)[name]).__name__
+            raise ConfigurationError(f"{path}: direct.{name} must be a {kind}, not {value!r}")
+    Direct(**direct).ports_at("")  # what can't be understood is told now
+    return replace(config, **fields, limits=replace(config.limits, **limits), direct=replace(config.direct, **direct))
+
+
+def _table(fields: dict[str, Any], name: str, path: Path) -> dict[str, Any]:
+    table = fields.pop(name, {})
+    if not isinstance(table, dict):
+        raise ConfigurationError(f"{path}: {name} must be a table, not {table!r}")
+    return table
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _truth(text: str) -> bool:

@@ -31,6 +31,7 @@ from flame_kernel.server.attachment import Attachment
 from flame_kernel.server.audit import Audit
 from flame_kernel.server.config import Limits
 from flame_kernel.server.counts import Counts
+from flame_kernel.server.direct import DirectLanes
 from flame_kernel.server.doorkeeper import Doorkeeper
 from flame_kernel.server.lobby import Lobby
 from flame_kernel.server.peers import Peer
@@ -58,6 +59,7 @@ class Gate:
         host: What to call this host.
         limits: What a server gives at most.
         clock: The event loop's time, in seconds.
+        direct: Who may call sessions directly.
     """
 
     def __init__(
@@ -70,7 +72,9 @@ class Gate:
         host: str,
         limits: Limits,
         clock: Callable[[], float],
+        direct: DirectLanes,
     ) -> None:
+        self._direct = direct
         self._doorkeeper = doorkeeper
         self._access = access
         self._requests = requests
@@ -128,6 +132,7 @@ class Gate:
         Returns:
             How many connections of each key ended.
         """
+        self._direct.recheck(roles)
         ended: Counter[str] = Counter()
         for name, peer in list(self._peers.items()):
             caller = peer.caller
@@ -161,7 +166,7 @@ class Gate:
             self._audit.refused(str(error), origin.address, fingerprint(origin.user) if origin.user else "")
             raise
         self._audit.connected(caller, origin.address)
-        peer = Peer(caller, lambda frames: self._send(name, frames), self._clock(), origin.hang_up)
+        peer = Peer(caller, lambda frames: self._send(name, frames), self._clock(), origin.hang_up, origin.local)
         self._peers[name] = peer
         return peer
 
@@ -257,6 +262,8 @@ class Gate:
         attachment.grant = grant
         session.unseen.came_back(attachment)
         attachment.connect(peer.send, received, self._welcome(peer, session, created))
+        if hello.direct:
+            self._direct.enter(peer, session, attachment)
 
     def _admit(self, peer: Peer, hello: messages.Hello, received: int) -> None:
         """Let a client in that asks about sessions without being attached to one."""
@@ -271,7 +278,9 @@ class Gate:
         session, grant = self._access.lane(peer.caller, hello)
         require_role(grant.role, LANES[messages.LANE_CALLS], f"calls in session {hello.session!r}")
         if session.state is SessionState.DEAD:
-            raise SessionDied(f"session {session.key.name!r} on {self._host} is dead; restart it to go on")
+            raise SessionDied(
+                f"session {session.key.name!r} on {self._host} died: {session.cause}; restart it to go on"
+            )
         if not session.facts.calls:
             if session.facts.language == "python":
                 raise CallsUnavailable(
@@ -316,11 +325,13 @@ class Gate:
             role=peer.grant.role.value,
             owner=self._access.owner_for(peer.caller, session),
             message_bytes=self._limits.message_bytes,
+            worker=self._direct.unix_socket(peer.caller, peer.grant, session),
             versions=session.facts.versions,
         )
 
     async def _say_goodbye(self, session: Session, attachment: Attachment) -> None:
         session.detach(attachment.name)
+        self._direct.look()
         if session.private and not session.attachments:
             await session.close()
 

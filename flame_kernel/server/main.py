@@ -17,15 +17,17 @@ from flame_kernel.errors import AddressInUse, ConfigurationError
 from flame_kernel.security.admission import Admission
 from flame_kernel.security.audit_log import AuditLog
 from flame_kernel.security.authorized import AuthorizedKeys
-from flame_kernel.security.curve import secure_server, zap
+from flame_kernel.security.curve import secure_server
 from flame_kernel.security.folders import private
 from flame_kernel.security.invite_book import InviteBook
 from flame_kernel.security.keys import KeyPair, load_or_create
+from flame_kernel.security.zap import zap
 from flame_kernel.server.access import Access
 from flame_kernel.server.audit import Audit
 from flame_kernel.server.config import ServerConfig
 from flame_kernel.server.control import Control
 from flame_kernel.server.descriptors import make_room
+from flame_kernel.server.direct import DirectLanes
 from flame_kernel.server.doorkeeper import Doorkeeper
 from flame_kernel.server.gate import Gate
 from flame_kernel.server.key_watch import KeyWatch
@@ -127,11 +129,13 @@ async def serve(
     listeners: list[ZmqListener] = []
     key_watch = KeyWatch(authorized, gates, audit, log.warning)
     access = Access(registry, authorized, host)
+    direct = DirectLanes(config.direct, context, access, audit)
     doorkeeper = Doorkeeper(admission, authorized, invites, host, time.time)
     control = Control(config.folders.runtime, key_watch.look)
 
     def on_tick() -> None:
         key_watch.look()
+        direct.look()
         audit.tick()
 
     leases = Leases(registry, gates, config.limits, loop.time, on_tick)
@@ -141,7 +145,7 @@ async def serve(
         bound, port = _bind(context, config, keys, audit)
         await registry.adopt()  # before anybody is heard: who comes back must find its session
         for zmq_socket, doorway in bound:
-            gate = Gate(doorkeeper, access, requests, audit, context, host, config.limits, loop.time)
+            gate = Gate(doorkeeper, access, requests, audit, context, host, config.limits, loop.time, direct)
             gate.listener = ZmqListener(zmq_socket, gate, doorway)
             gates.append(gate)
             listeners.append(gate.listener)
@@ -159,6 +163,7 @@ async def serve(
             gate.close()
         for listener in listeners:
             listener.close()
+        direct.close()
         await registry.close()
         ledger.close()
         authenticator.stop()

@@ -41,6 +41,7 @@ class Peer:
         send: Sends frames over it; false when it's gone.
         last_heard: When something came over it, in the event loop's seconds.
         hang_up: Ends its connection at once.
+        local: The address of this machine that it came to; empty on a unix socket.
         machine: Where it stands.
         session: The session it serves, once it has one.
         attachment: The conversation it serves, on the session lane.
@@ -53,6 +54,7 @@ class Peer:
     send: SendFrames
     last_heard: float
     hang_up: Callable[[], None] = lambda: None
+    local: str = ""
     machine: Machine[PeerState, PeerEvent] = field(default_factory=lambda: Machine(PEER, PeerState.NEW))
     session: Session | None = None
     attachment: Attachment | None = None

@@ -23,6 +23,7 @@ from flame_kernel.errors import KernelStartFailed, UnknownKernel
 from flame_kernel.server.adopted import AdoptedProcess
 from flame_kernel.server.kernelspecs import HostKernels, inherited, no_such, why_not
 from flame_kernel.transport.channels import ConnectionInfo
+from flame_kernel.transport.shared import control_address
 
 # What tells a program that it runs below another Jupyter or Flame; a session starts afresh. JPY_PARENT_PID above all:
 # a kernel that has it ends with its launcher.
@@ -79,6 +80,8 @@ class KernelProcess:
         self.files = f"{glob.escape(str(folder / self.kernel_id))}*"  # all that it leaves in the folder
         self.log = folder / f"{self.kernel_id}.log"
         self.worker_address = f"ipc://{folder / f'{self.kernel_id}-w'}"
+        self.control_address = control_address(self.worker_address)
+        self._sockets = [Path(at.removeprefix("ipc://")) for at in (self.worker_address, self.control_address)]
         self._manager = AsyncKernelManager(
             kernel_name=kernel,
             kernel_id=self.kernel_id,
@@ -197,7 +200,7 @@ class KernelProcess:
             with suppress(TimeoutError):  # what the system can't end for now: as the manager sees fit
                 await asyncio.wait_for(self.ended(), _KILLED_S)
         await self._manager.shutdown_kernel(now=True)
-        for path in (Path(self.worker_address.removeprefix("ipc://")), self.log):
+        for path in (*self._sockets, self.log):
             path.unlink(missing_ok=True)
 
     def _open_log(self) -> BinaryIO:

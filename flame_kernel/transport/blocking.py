@@ -87,12 +87,13 @@ class Connection:
         wake: Rung, from any thread, to end a wait.
 
     Attributes:
+        endpoint: Where it leads.
         gone: Whether it's known to be gone.
         waiting: Whether it waits for a message, and an exception that comes now does no harm.
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: Endpoint, wake: Wake) -> None:
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         self._wake = wake
         self._socket = client_socket(context, endpoint)
         self._monitor = self._socket.get_monitor_socket(EVENTS)
@@ -124,10 +125,42 @@ class Connection:
             if self._monitor in ready:
                 self._on_event(recv_monitor_message(self._monitor)["event"])
             elif deadline is not None and time.monotonic() >= deadline:
-                raise FlameTimeout(f"{self._endpoint.name} can't be reached in time")
+                raise FlameTimeout(f"{self.endpoint.name} can't be reached in time")
             self.require_use()
             if ready and self._monitor not in ready:
                 self._wake.put_off()
+
+    def comes_up(self, within_s: float) -> bool | None:
+        """Tell whether it's connected, for who has another way to take.
+
+        Args:
+            within_s: How long to wait for it, in seconds; 0 not to wait.
+
+        Returns:
+            Whether it's up; ``None`` while there's no telling. What came to nothing is ``gone``.
+
+        Raises:
+            LinkLost: It was abandoned.
+        """
+        until = time.monotonic() + within_s
+        poller = zmq.Poller()
+        poller.register(self._monitor, zmq.POLLIN)
+        poller.register(self._wake, zmq.POLLIN)
+        while not self._up and not self.gone:
+            ready = dict(poller.poll(max(0, int((until - time.monotonic()) * 1000))))
+            if self._monitor in ready:
+                event = recv_monitor_message(self._monitor)["event"]
+                self._up = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+                self.gone = event in CAUSES
+                continue
+            if not within_s:
+                return None
+            self.require_use()
+            if ready:
+                self._wake.put_off()
+            elif time.monotonic() >= until:
+                return None
+        return self._up and not self.gone
 
     def send(self, frames: Sequence[Buffer]) -> None:
         """Send a message; what can't be sent is dropped, which ``receive`` tells of."""
@@ -196,14 +229,14 @@ class Connection:
             LinkLost: It was abandoned.
         """
         if self._wake.ended:
-            raise LinkLost(f"this connection to {self._endpoint.name} was closed; connect again")
+            raise LinkLost(f"this connection to {self.endpoint.name} was closed; connect again")
 
     def _on_event(self, event: int) -> None:
         if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
             self._up = True
         elif CAUSES.get(event) is Cause.KEY_REFUSED:
             raise KeyRefused(
-                f"{self._endpoint.name} does not admit this client's key; pair with a fresh invite (flame invite)"
+                f"{self.endpoint.name} does not admit this client's key; pair with a fresh invite (flame invite)"
             )
 
 

@@ -81,11 +81,13 @@ class Origin:
         user: The public key (Z85) that authenticated it; empty on a unix socket.
         address: The host at its other end; empty on a unix socket.
         hang_up: Ends it at once.
+        local: The address of this machine that it came to; empty on a unix socket.
     """
 
     user: bytes
     address: str
     hang_up: Callable[[], None]
+    local: str = ""
 
 
 class ListenerEvents(Protocol):

@@ -12,7 +12,7 @@ from flame_kernel.transport.doorway import Doorway
 from flame_kernel.transport.eventsocket import EventSocket
 from flame_kernel.transport.interface import ListenerEvents, Origin
 from flame_kernel.transport.sockets import MAX_LINK_FRAME_BYTES, no_way, set_common_options
-from flame_kernel.transport.tcp import hang_up, peer_of
+from flame_kernel.transport.tcp import hang_up, local_host_of, peer_of
 
 # A peer's queue on its connection, in messages. Above the delivery window, so that it's never the bottleneck.
 QUEUE_MESSAGES = 2_000
@@ -95,4 +95,4 @@ class ZmqListener:
         address = cast(str, frame["Peer-Address"]).removeprefix("::ffff:")
         if address.startswith("localhost:"):  # of a unix socket: user, group and process, which say nothing of where
             address = ""
-        return Origin(user, address, lambda: hang_up(descriptor, end))
+        return Origin(user, address, lambda: hang_up(descriptor, end), local_host_of(descriptor))

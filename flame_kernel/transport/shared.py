@@ -18,17 +18,30 @@ from contextlib import suppress
 import zmq
 
 from flame_kernel.buffers import Buffer
-from flame_kernel.transport.sockets import descriptor, has_more, no_way, receive, send, set_common_options
+from flame_kernel.security.curve import Keys, secure_server
+from flame_kernel.transport.sockets import (
+    DONT_WAIT,
+    MAX_LINK_FRAME_BYTES,
+    descriptor,
+    has_more,
+    no_way,
+    send,
+    set_common_options,
+)
 
 
 class SharedSocket:
     """Shares one socket between threads.
 
     Args:
-        socket: The socket; it belongs to this object from now on.
+        socket: A ROUTER; it belongs to this object from now on.
+
+    Attributes:
+        frame: A frame of the latest message as libzmq has it, which tells where it came from.
     """
 
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
+        self.frame: zmq.Frame | None = None
         self._socket = socket
         self._lock = threading.Lock()
         self._wake_in, self._wake_out = sockets.socketpair()
@@ -53,7 +66,7 @@ class SharedSocket:
                 if self._closed:
                     return None
                 try:
-                    return receive(self._socket, zmq.NOBLOCK)
+                    return self._receive()
                 except zmq.Again:
                     pass
             ready = self._selector.select(timeout)
@@ -87,6 +100,63 @@ class SharedSocket:
         return True
 
     @property
+    def context(self) -> zmq.Context[zmq.Socket[bytes]]:
+        """Its context."""
+        return self._socket.context
+
+    def watch(self, events: int) -> zmq.Socket[bytes]:
+        """Return a socket that tells what befalls the connections of this one.
+
+        Args:
+            events: Of which kinds.
+        """
+        address = f"inproc://shared-{id(self._socket)}"
+        with self._lock:
+            self._socket.monitor(address, events)
+            watch: zmq.Socket[bytes] = self._socket.context.socket(zmq.PAIR)
+            watch.setsockopt(zmq.RCVHWM, 0)  # else libzmq's own thread would wait for us, and with it all connections
+            watch.connect(address)
+        return watch
+
+    def watch_no_more(self) -> None:
+        """End what :meth:`watch` began, before the socket that it returned is closed."""
+        with self._lock:
+            self._socket.disable_monitor()
+
+    def listen(self, address: str, keys: Keys) -> str:
+        """Listen at a TCP address too, encrypted; who gets in is for the context's ZAP handler to say.
+
+        What was bound before is not touched: libzmq takes the options as they are when it binds.
+
+        Args:
+            address: ``tcp://host:port``; a port ``*`` is any that is free.
+            keys: The key pair of this end.
+
+        Returns:
+            The address, with the port.
+
+        Raises:
+            zmq.ZMQError: It's taken, or can't be had.
+        """
+        with self._lock:
+            self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_LINK_FRAME_BYTES)
+            secure_server(self._socket, keys)
+            self._socket.bind(address)
+            bound = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+            missed = has_more(self._socket)
+        if missed:
+            self._wake()
+        return bound
+
+    def listen_no_more(self, address: str) -> None:
+        """Let nobody in any more at an address that :meth:`listen` returned; who is in stays."""
+        with self._lock:
+            self._socket.unbind(address)
+            missed = has_more(self._socket)
+        if missed:
+            self._wake()
+
+    @property
     def closed(self) -> bool:
         """Whether it's closed."""
         return self._closed
@@ -98,11 +168,26 @@ class SharedSocket:
             self._socket.close()
         self._wake()
 
+    def _receive(self) -> list[Buffer]:
+        # A ROUTER puts the peer's name before what the peer sent, of which there is a frame at least.
+        frames: list[Buffer] = [self._socket.recv(DONT_WAIT)]
+        frame = self.frame = self._socket.recv(copy=False)
+        frames.append(frame.buffer)
+        while frame.more:
+            frame = self._socket.recv(copy=False)
+            frames.append(frame.buffer)
+        return frames
+
     def _wake(self) -> None:
         # Full of signals that nobody has looked at yet: one more would tell nothing new, and waiting for room would be
         # for ever when it's the waiting thread itself that sends.
         with suppress(BlockingIOError):
             self._wake_out.send(b"\0")
+
+
+def control_address(address: str) -> str:
+    """Return where a worker waits for what its server tells it, given where it waits for calls."""
+    return f"{address}c"
 
 
 def bind_rendezvous(address: str) -> SharedSocket:

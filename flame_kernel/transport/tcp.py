@@ -1,4 +1,7 @@
-"""Looking at TCP connections that libzmq owns, and ending them."""
+"""Looking at connections that libzmq owns, and ending them.
+
+This module is loaded inside sessions too: standard library, pyzmq and Python 3.9.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,34 @@ def peer_of(descriptor: int) -> PeerAddress | None:
             return _address(connection)
     except OSError:
         return None
+
+
+def local_host_of(descriptor: int) -> str:
+    """Return the address of this machine that a TCP connection came to, empty when it's gone.
+
+    Args:
+        descriptor: Its file descriptor.
+    """
+    try:
+        with _borrowed(descriptor) as connection:
+            if connection.family not in (sockets.AF_INET, sockets.AF_INET6):
+                return ""
+            return str(connection.getsockname()[0]).removeprefix("::ffff:")
+    except OSError:
+        return ""
+
+
+def is_unix(descriptor: int) -> bool:
+    """Tell whether a connection is one over a unix socket; false when it's gone.
+
+    Args:
+        descriptor: Its file descriptor.
+    """
+    try:
+        with _borrowed(descriptor) as connection:
+            return connection.family == getattr(sockets, "AF_UNIX", None)
+    except OSError:
+        return False
 
 
 def hang_up(descriptor: int, expected: PeerAddress | None) -> None:

@@ -15,6 +15,7 @@ from flame_kernel.buffers import Buffer
 from flame_kernel.errors import FlameError, ProtocolError, SessionRestarted, UnknownHandle
 from flame_kernel.protocol.conversation import Conversation, Hole, Message
 from flame_kernel.protocol.packets import Kind, Packet, decode, encode
+from flame_kernel.worker.admitted import Admitted, Authority
 
 # A client that vanished without a BYE leaves its conversation behind; beyond this many the oldest goes.
 MAX_CALLERS = 1_000
@@ -39,13 +40,14 @@ class Caller:
         self._lock = threading.Lock()
         self._conversation = Conversation()
         self._peer: bytes | None = None
-        self.over = b""  # the name of the latest connection, which tells what the client may do
+        self.authority = Authority(b"")  # that of the latest connection, which tells what the client may do
 
-    def greet(self, peer: bytes, received: int, epoch: bytes) -> None:
+    def greet(self, peer: bytes, authority: Authority, received: int, epoch: bytes) -> None:
         """Go on, over a new connection.
 
         Args:
             peer: The connection.
+            authority: What tells what it may do.
             received: The highest number the client has received.
             epoch: What tells this process from an earlier one of the same session.
 
@@ -54,7 +56,7 @@ class Caller:
         """
         with self._lock:
             self._conversation.resume(received)
-            self._peer = self.over = peer
+            self._peer, self.authority = peer, authority
             self._send([peer, *self._conversation.greeting(Kind.WELCOME, [epoch])])
             self._flush()
 
@@ -146,6 +148,7 @@ class Callers:
         epoch: What tells this process from an earlier one of the same session.
         on_gone: Called with the name of a client that has left.
         on_ended: Called with the name of a conversation that has ended.
+        admitted: Who may come over TCP.
     """
 
     def __init__(
@@ -154,7 +157,9 @@ class Callers:
         epoch: bytes,
         on_gone: Callable[[bytes], None],
         on_ended: Callable[[bytes], None] = lambda name: None,
+        admitted: Admitted | None = None,
     ) -> None:
+        self._admitted = admitted or Admitted()
         self._send = send
         self._epoch = epoch
         self._on_gone = on_gone
@@ -166,28 +171,33 @@ class Callers:
         """Tell whether a connection leads to a client now."""
         return any(caller.reachable() for caller in list(self._by_id.values()) if caller.client == client)
 
-    def take(self, frames: Sequence[Buffer]) -> tuple[Caller, Message, int] | None:
+    def take(
+        self, frames: Sequence[Buffer], origin: Callable[[bytes], Authority] = Authority
+    ) -> tuple[Caller, Message, int] | None:
         """Take what arrived, and deal with all of it but new requests.
 
         Args:
             frames: The connection's name, then a packet.
+            origin: Returns, given the connection's name, what tells what it may do; asked when it greets.
 
         Returns:
             The conversation, its next request, and what the packet acknowledges; ``None`` when there's nothing to do.
         """
         peer = bytes(frames[0])
         try:
-            return self._take(peer, decode(frames[1:]))
+            return self._take(peer, decode(frames[1:]), origin)
         except FlameError as error:
             self._send([peer, *encode(Kind.REFUSED, [_refusal(error)])])
             return None
 
-    def _take(self, peer: bytes, packet: Packet) -> tuple[Caller, Message, int] | None:
+    def _take(
+        self, peer: bytes, packet: Packet, origin: Callable[[bytes], Authority]
+    ) -> tuple[Caller, Message, int] | None:
         if packet.kind is Kind.HELLO:
-            self._greet(peer, packet)
+            self._greet(peer, packet, origin(peer))
             return None
         caller = self._by_peer.get(peer)
-        if caller is None:
+        if caller is None or not self._admitted.holds(caller.authority):
             self._send([peer, *encode(Kind.RESET)])
             return None
         if packet.kind is Kind.BYE:
@@ -196,7 +206,7 @@ class Callers:
         message = caller.take(packet)
         return None if message is None else (caller, message, packet.ack)
 
-    def _greet(self, peer: bytes, packet: Packet) -> None:
+    def _greet(self, peer: bytes, packet: Packet, authority: Authority) -> None:
         if len(packet.parts) not in (1, 2) or any(len(part) != 16 for part in packet.parts):
             raise ProtocolError("a greeting arrived that this version of Flame can't read")
         name, client = bytes(packet.parts[0]), bytes(packet.parts[-1])
@@ -211,7 +221,7 @@ class Callers:
         for stale in [key for key, value in self._by_peer.items() if value is caller]:
             del self._by_peer[stale]
         self._by_peer[peer] = caller
-        caller.greet(peer, packet.ack, self._epoch)
+        caller.greet(peer, authority, packet.ack, self._epoch)
 
     def _forget(self, caller: Caller) -> None:
         tables: tuple[MutableMapping[bytes, Caller], ...] = (self._by_id, self._by_peer)

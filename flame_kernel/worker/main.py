@@ -20,11 +20,13 @@ from flame_kernel.errors import FlameError, LimitExceeded, ProtocolError
 from flame_kernel.protocol.calls import CallRequest, Operation, Outcome, decode_request, encode_answer
 from flame_kernel.protocol.conversation import Message
 from flame_kernel.serialize import load
-from flame_kernel.transport.shared import SharedSocket, bind_rendezvous
+from flame_kernel.transport.shared import SharedSocket, bind_rendezvous, control_address
 from flame_kernel.worker import answers, failures, permits, postmortem, streams, subprocesses
 from flame_kernel.worker.absence import LEASE_S, Absence
+from flame_kernel.worker.admitted import Authority
 from flame_kernel.worker.answers import ByReference
 from flame_kernel.worker.callers import Caller, Callers
+from flame_kernel.worker.direct import DirectDoor
 from flame_kernel.worker.endings import Endings
 from flame_kernel.worker.operations import Operations
 from flame_kernel.worker.ports import Ports
@@ -60,17 +62,24 @@ class Worker:
         operations: What carries them out.
         lease_s: How long objects are held for a client that can't be reached, in seconds.
         transfers: How many may copy files at a time.
+        direct: Who comes over TCP.
     """
 
     def __init__(
-        self, socket: SharedSocket, operations: Operations, lease_s: float = LEASE_S, transfers: int = MOST
+        self,
+        socket: SharedSocket,
+        operations: Operations,
+        lease_s: float = LEASE_S,
+        transfers: int = MOST,
+        direct: DirectDoor | None = None,
     ) -> None:
         self._socket = socket
+        self._direct = direct or DirectDoor(socket)
         self._operations = operations
         self._objects = operations.objects
         self._transfers = Transfers(transfers)
         self._ports = Ports(lease_s)
-        self._callers = Callers(socket.send, os.urandom(16), self._on_gone, self._on_ended)
+        self._callers = Callers(socket.send, os.urandom(16), self._on_gone, self._on_ended, self._direct.admitted)
         self._running = Running()
         self._absence = Absence(self._objects, self._callers.reachable, lease_s)
         self._turn = threading.Lock()
@@ -112,7 +121,7 @@ class Worker:
                     return None
                 self._absence.look()
                 continue
-            taken = self._callers.take(frames)
+            taken = self._callers.take(frames, self._origin)
             if taken is None:
                 continue
             task = self._sort(*taken)
@@ -127,6 +136,10 @@ class Worker:
                     self._waiting.append(task)
                     continue
             self._refuse(task, LimitExceeded(f"{MAX_WAITING:,} calls wait in this session already; try again later"))
+
+    def _origin(self, peer: bytes) -> Authority:
+        assert self._socket.frame is not None
+        return self._direct.recognise(peer, self._socket.frame)
 
     def _another(self) -> Task | None:
         """Return a call that has waited for a thread; without one this thread goes back to listening."""
@@ -172,7 +185,7 @@ class Worker:
 
     def _pass_on(self, caller: Caller, number: int, request: CallRequest) -> None:
         try:
-            permits.require(caller.over, request.operation)
+            permits.require(caller.authority.name, request.operation)
             self._ports.take(caller, number, request)
         except FlameError as error:
             if not request.oneway:
@@ -194,7 +207,7 @@ class Worker:
         sink = None if request.oneway else streams.Sink(emit, call)
         value = keep = None
         try:
-            permits.require(caller.over, request.operation)
+            permits.require(caller.authority.name, request.operation)
             self._transfers.require(caller.name, request.operation)
             call.begin()
             with streams.printing_to(sink):
@@ -282,7 +295,10 @@ def start(address: str, transfers: int = MOST) -> None:
         shell.flame_endings = endings = Endings()
         shell.events.register("post_run_cell", lambda result: _keep(shell, operations, endings, result))
     subprocesses.listen()
-    Worker(bind_rendezvous(address), operations, transfers=transfers).start()
+    socket = bind_rendezvous(address)
+    direct = DirectDoor(socket)
+    direct.start(control_address(address))
+    Worker(socket, operations, transfers=transfers, direct=direct).start()
 
 
 def _shell() -> Any:

@@ -1,6 +1,8 @@
-"""Which calls a client may make: its role stands in the name of the server's socket, which only the server gives.
+"""Which calls a client may make: its role stands in front of what its connection is known by.
 
-A client on the same host that reaches the worker itself, past the server, is the same user and has no such name.
+Through the server that is the name of the server's socket, which only the server gives. Over TCP it's what the table
+of admitted keys says. A client on the same host that reaches the worker by the unix socket, past the server, is the
+same user and has no such name.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ def require(peer: bytes, operation: int) -> None:
     """Make sure that a client may make a call.
 
     Args:
-        peer: The name of the connection that it comes over.
+        peer: What the connection is known by that it comes over.
         operation: What it asks for.
 
     Raises:

@@ -22,10 +22,14 @@ class Relay:
 
     Args:
         port: The server's port.
+        host: The address of this machine to listen at, another one than the server's where the port is the same.
+        at: The port to listen at; 0 for a free one.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1", at: int = 0) -> None:
         self._target = port
+        self._host = host
+        self._at = at
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="relay", daemon=True)
         self._pairs: set[asyncio.StreamWriter] = set()
@@ -55,7 +59,7 @@ class Relay:
     @property
     def address(self) -> str:
         """Where it listens."""
-        return f"127.0.0.1:{self.port}"
+        return f"{self._host}:{self.port}"
 
     def cut(self) -> None:
         """Reset all connections (TCP RST), as a router does that forgot them; new ones are welcome."""
@@ -116,7 +120,7 @@ class Relay:
         self._turns = {True: asyncio.Lock(), False: asyncio.Lock()}
         self._passing = asyncio.Event()
         self._passing.set()
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, self._host, self._at)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _close(self) -> None:

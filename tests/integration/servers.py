@@ -209,9 +209,9 @@ class FlameServer:
         """Start it and wait until it listens."""
         settings = self.home / "config" / "server.toml"
         if not settings.exists():
-            # Most tests have no use for kernels that nobody asked for.
+            # Most tests have no use for kernels that nobody asked for, and those with a relay mean its port alone.
             private(private(self.home) / "config")
-            settings.write_text("[limits]\nwarm = 0\n")
+            settings.write_text('[limits]\nwarm = 0\n[direct]\nports = "none"\n')
         command = [sys.executable, "-m", "flame_kernel", "serve", "--enable", *(options or self.options)]
         self.program = Program(command, clean_environ(self.home, **self._environ))
         try:

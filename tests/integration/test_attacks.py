@@ -41,6 +41,8 @@ connections_per_key = 12
 clients = 3
 message_bytes = 3000000
 warm = 0
+[direct]
+ports = "none"
 """
 
 # The start of a ZMTP 3.1 connection of a client that speaks CURVE, after which its first command would follow.

@@ -36,7 +36,7 @@ def with_limits(lone_server: Callable[..., FlameServer]) -> Callable[..., FlameS
         server = lone_server()
         server.stop()
         lines = "\n".join(f"{name} = {value}" for name, value in limits.items())
-        (server.home / "config" / "server.toml").write_text(f"[limits]\n{lines}\n")
+        (server.home / "config" / "server.toml").write_text(f'[limits]\n{lines}\n[direct]\nports = "none"\n')
         server.start()
         pair(server.invite)
         return server

@@ -24,7 +24,7 @@ def server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FlameServe
     """A server that allows one copy at a time; this process is paired with it."""
     server = FlameServer(folder)
     settings = private(private(server.home) / "config") / "server.toml"
-    settings.write_text("[limits]\nwarm = 0\ntransfers = 1\n")
+    settings.write_text('[limits]\nwarm = 0\ntransfers = 1\n[direct]\nports = "none"\n')
     with server:
         monkeypatch.setenv("FLAME_HOME", str(server.client_home))
         pair(server.invite)

@@ -97,11 +97,14 @@ class Tunnel:
         Raises:
             FlameError: It makes no sense to go on: a key is refused, say.
         """
-        loop = asyncio.get_running_loop()
-        if self._login is not None and self._login.alive and loop.time() - self._up_since < _SETTLE_S:
+        if asyncio.get_running_loop().time() - self._up_since >= _SETTLE_S:
+            self._pause = _AGAIN_FROM_S
+        elif self._login is not None and self._login.alive:
             return
+        else:  # it got there and ended at once
+            await self._wait()
         direct = False
-        while True:
+        while not self._left:
             await self._end_login()
             try:
                 told = await self._enter(_ATTEMPT_S, start=True, ask=False, direct=direct)
@@ -113,8 +116,7 @@ class Tunnel:
                 if public_from_text(told.key) != self._server_key:
                     raise LinkLost(f"the server on {self._target} is another one by now; connect again")
                 return
-            await asyncio.sleep(self._pause)
-            self._pause = min(2 * self._pause, _AGAIN_TO_S)
+            await self._wait()
 
     def leave(self) -> None:
         """Let ssh end when the connections through it have ended."""
@@ -133,6 +135,10 @@ class Tunnel:
             "state/embedded.log over there" + (f" (ssh says: {lines[-1]})" if lines else "")
         )
 
+    async def _wait(self) -> None:
+        await asyncio.sleep(self._pause)
+        self._pause = min(2 * self._pause, _AGAIN_TO_S)
+
     async def _enter(self, timeout: float, start: bool, ask: bool, direct: bool = False) -> Told:
         guess = self._memory.recall()
         told = await self._log_in(guess, timeout, start, ask, direct)
@@ -145,14 +151,17 @@ class Tunnel:
             told = await self._log_in(told.socket, timeout, start, ask, direct)
             self._memory.remember(told.socket)
         self._up_since = asyncio.get_running_loop().time()
-        self._pause = _AGAIN_FROM_S
         return told
 
     async def _log_in(self, remote: str, timeout: float, start: bool, ask: bool, direct: bool) -> Told:
         forward = self._local.forward(remote) if remote else ""
         words = self._program.call(self._target, serve(self._target), ask=ask, forward=forward, direct=direct)
         request = {"key": public_to_text(self._key.public), "client": self._client, "start": start}
-        login = self._login = Login(words, msgspec.json.encode(request) + b"\n", ask, lambda: self._tidy(forward))
+        try:
+            login = Login(words, msgspec.json.encode(request) + b"\n", ask, lambda: self._tidy(forward))
+        except OSError as error:
+            raise ServerUnreachable(f"ssh could not be started here: {error}") from error
+        self._login = login
         try:
             told = await login.told(timeout)
         except Ended:

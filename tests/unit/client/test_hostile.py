@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flame_kernel.client.calls import Calls
+from flame_kernel.client.ways import Ways
 from flame_kernel.errors import FlameError, ProtocolError, SerializationError
 from flame_kernel.protocol.calls import CallAnswer, Failure, Outcome, decode_answer
 from flame_kernel.protocol.references import Reference
@@ -27,6 +28,7 @@ class NoPlace:
     where = "here, session 'work'"
     conversation = ""
     most_bytes = 0
+    ways = Ways(endpoint)
 
     def require_calls(self) -> None:
         pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,16 +15,18 @@ import zmq
 
 from flame_kernel.client.background import BackgroundLoop
 from flame_kernel.client.lane import Lane, Lanes
+from flame_kernel.client.ways import DIRECT, THROUGH_SERVER, Ways
 from flame_kernel.errors import FlameTimeout, LinkLost
 from flame_kernel.protocol import messages
-from flame_kernel.protocol.calls import Operation, Outcome
+from flame_kernel.protocol.calls import Operation, Outcome, encode_request
 from flame_kernel.security.admission import Admission
 from flame_kernel.security.authorized import AuthorizedKeys
 from flame_kernel.security.invite_book import InviteBook
-from flame_kernel.serialize import load
+from flame_kernel.serialize import dump, load
 from flame_kernel.server.access import Access
 from flame_kernel.server.audit import Audit
-from flame_kernel.server.config import Limits
+from flame_kernel.server.config import Direct, Limits
+from flame_kernel.server.direct import DirectLanes
 from flame_kernel.server.doorkeeper import Doorkeeper
 from flame_kernel.server.gate import Gate
 from flame_kernel.server.listing import Lister
@@ -34,6 +37,7 @@ from flame_kernel.worker.main import Worker
 from flame_kernel.worker.operations import Operations
 from tests.unit.fake_sessions import NOW, FakeRegistry
 from tests.unit.rendezvous import rendezvous
+from tests.unit.waiting import eventually
 
 
 class Place:
@@ -58,10 +62,11 @@ class Place:
         access, audit = Access(registry, authorized, "here"), Audit(lambda record: None, lambda: NOW)
         requests = Requests(access, Lister("gpu1", lambda session: None), audit, registry.find, lambda: None)
         limits = Limits(journal_bytes=1_000_000)
-        self.gate = Gate(doorkeeper, access, requests, audit, self.server_context, "here", limits, clock)
-        socket = server_socket(self.server_context)
-        socket.bind(self.endpoint.address)
-        self.gate.listener = ZmqListener(socket, self.gate)
+        direct = DirectLanes(Direct(), self.server_context, access, audit)
+        self.gate = Gate(doorkeeper, access, requests, audit, self.server_context, "here", limits, clock, direct)
+        listening = server_socket(self.server_context)
+        listening.bind(self.endpoint.address)
+        self.gate.listener = ZmqListener(listening, self.gate)
 
     async def shut(self) -> None:
         self.gate.close()
@@ -90,11 +95,27 @@ def place(tmp_path_factory: pytest.TempPathFactory, namespace: dict[str, Any]) -
         place.close()
 
 
+@pytest.fixture(params=[THROUGH_SERVER, DIRECT])
+def ways(place: Place, request: pytest.FixtureRequest) -> Ways:
+    """What is promised of a lane holds whichever way it goes."""
+    ways = Ways(place.endpoint)
+    if request.param == DIRECT:
+        ways.offer(Endpoint(place.worker_address, "here"))
+    return ways
+
+
 @pytest.fixture
-def lanes(place: Place) -> Iterator[Lanes]:
-    lanes = Lanes(lambda wake: Lane(place.client_context, place.endpoint, "work", False, b"c" * 16, wake))
+def lanes(place: Place, ways: Ways) -> Iterator[Lanes]:
+    lanes = lanes_over(place, ways)
+    before = ways.link.way
     yield lanes
     lanes.close()
+    assert before == THROUGH_SERVER  # nothing was known yet
+    assert ways.link.way == (DIRECT if ways.to_try() else THROUGH_SERVER)
+
+
+def lanes_over(place: Place, ways: Ways) -> Lanes:
+    return Lanes(lambda wake: Lane(place.client_context, place.endpoint, "work", False, b"c" * 16, wake, ways=ways))
 
 
 def evaluate(lanes: Lanes, expression: str, timeout: float | None = 10.0) -> Any:
@@ -178,6 +199,7 @@ def test_a_lane_whose_connection_is_gone_comes_back_and_the_call_runs_once(
     assert evaluate(lanes, "runs.append(1) or len(runs)") == 1
 
 
+@pytest.mark.parametrize("ways", [THROUGH_SERVER], indirect=True)
 def test_a_lane_that_the_server_has_forgotten_is_taken_in_again(lanes: Lanes, place: Place) -> None:
     assert evaluate(lanes, "1") == 1
 
@@ -195,3 +217,68 @@ def test_nothing_is_called_after_closing(lanes: Lanes) -> None:
 
     with pytest.raises(LinkLost, match="was closed; connect again"):
         evaluate(lanes, "1")
+
+
+# ---------------------------------------------------------------- from one way to the other
+
+
+def nowhere(place: Place) -> Endpoint:
+    return Endpoint(f"ipc://{place.folder / 'nowhere'}", "here")
+
+
+def test_a_worker_that_cannot_be_reached_is_called_through_the_server(place: Place) -> None:
+    ways = Ways(place.endpoint)
+    ways.offer(nowhere(place))
+    lanes = lanes_over(place, ways)
+
+    assert evaluate(lanes, "1") == 1
+    assert str(ways.link) == f"through the server, {place.endpoint.address}"
+    assert ways.to_try() is None  # for a while
+    lanes.close()
+
+
+def test_a_way_that_does_not_answer_is_not_waited_for(place: Place) -> None:
+    ways = Ways(place.endpoint)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # connections come up there, and nobody says anything
+        ways.offer(Endpoint(f"tcp://127.0.0.1:{silent.getsockname()[1]}", "here"))
+        lanes = lanes_over(place, ways)
+
+        assert evaluate(lanes, "1", timeout=5.0) == 1
+        assert ways.link.way == THROUGH_SERVER
+        lanes.close()
+
+
+def test_calls_run_once_each_and_in_order_while_their_lane_goes_from_one_way_to_the_other(
+    place: Place, namespace: dict[str, Any]
+) -> None:
+    now = [0.0]
+    ways = Ways(place.endpoint, clock=lambda: now[0])
+    lanes = lanes_over(place, ways)
+    namespace["runs"], ran, taken = [], iter(range(1_000_000)), set()
+
+    def call() -> str:
+        number = next(ran)
+        assert evaluate(lanes, f"runs.append({number}) or len(runs)") == number + 1
+        taken.add(ways.link.way)
+        return ways.link.way
+
+    assert call() == THROUGH_SERVER
+    for _ in range(3):
+        ways.offer(Endpoint(place.worker_address, "here"))
+        eventually(lambda: call() == DIRECT)
+        (lane,) = lanes._idle
+        connection = lane.talk._connection
+        assert connection is not None
+        # As if the network had ended it, with a call's answer on its way.
+        lane.talk.push(encode_request(Operation.EVALUATE, *dump((f"runs.append({next(ran)})",), False), False))
+        lane.talk.flush()
+        connection.gone = True
+        assert call() == THROUGH_SERVER
+        assert ways.to_try() is None
+        now[0] += 1000
+        assert ways.to_try() is not None
+        eventually(lambda: call() == DIRECT)  # by itself, once the worker can be reached again
+    assert namespace["runs"] == list(range(len(namespace["runs"])))
+    assert taken == {DIRECT, THROUGH_SERVER}
+    assert len(lanes._idle) == 1
+    lanes.close()

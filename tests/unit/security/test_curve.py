@@ -14,10 +14,11 @@ from zmq.utils.monitor import parse_monitor_message
 
 from flame_kernel.security.admission import Admission
 from flame_kernel.security.authorized import AuthorizedKeys, Role
-from flame_kernel.security.curve import secure_client, secure_server, zap
+from flame_kernel.security.curve import secure_client, secure_server
 from flame_kernel.security.invite_book import InviteBook
 from flame_kernel.security.invites import Invite
 from flame_kernel.security.keys import KeyPair
+from flame_kernel.security.zap import zap
 
 NOW = 1_700_000_000.0
 SERVER, ANN, STRANGER = KeyPair.generate(), KeyPair.generate(), KeyPair.generate()

@@ -22,7 +22,8 @@ from flame_kernel.security.invite_book import InviteBook
 from flame_kernel.security.keys import KeyPair
 from flame_kernel.server.access import Access
 from flame_kernel.server.audit import Audit
-from flame_kernel.server.config import Limits
+from flame_kernel.server.config import Direct, Limits
+from flame_kernel.server.direct import DirectLanes
 from flame_kernel.server.doorkeeper import Doorkeeper
 from flame_kernel.server.gate import Gate
 from flame_kernel.server.listing import Lister
@@ -110,7 +111,8 @@ class House:
             lambda: self.gate.recheck(self.authorized.roles()),
         )
         limits = Limits(journal_bytes=1_000_000, clients=3, connections_per_key=4, message_bytes=200_000)
-        self.gate = Gate(doorkeeper, access, requests, self.audit, context, "gpu1", limits, lambda: self.now)
+        direct = DirectLanes(Direct(), context, access, self.audit)
+        self.gate = Gate(doorkeeper, access, requests, self.audit, context, "gpu1", limits, lambda: self.now, direct)
         self.gate.listener = self.network.listen(self.gate)
         self.open = ExitStack()
 
