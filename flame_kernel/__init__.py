@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flame_kernel.client.about import About as About
-    from flame_kernel.client.cells import CellLeft as CellLeft
-    from flame_kernel.client.cells import CellResult as CellResult
+    from flame_kernel.client.calls.proxies import is_remote as is_remote
+    from flame_kernel.client.cells.cells import CellLeft as CellLeft
+    from flame_kernel.client.cells.cells import CellResult as CellResult
+    from flame_kernel.client.cells.missed import Missed as Missed
     from flame_kernel.client.completing import Completion as Completion
     from flame_kernel.client.completing import Completions as Completions
     from flame_kernel.client.connect import connect as connect
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
     from flame_kernel.client.group import GroupResult as GroupResult
     from flame_kernel.client.host import Host as Host
     from flame_kernel.client.known import known_hosts as known_hosts
-    from flame_kernel.client.missed import Missed as Missed
-    from flame_kernel.client.proxies import is_remote as is_remote
     from flame_kernel.client.running import CellFuture as CellFuture
     from flame_kernel.client.running import CellGoesOn as CellGoesOn
 
@@ -35,14 +35,14 @@ _HOMES = {
     "Completions": "flame_kernel.client.completing",
     "Flame": "flame_kernel.client.flame",
     "Host": "flame_kernel.client.host",
-    "Missed": "flame_kernel.client.missed",
+    "Missed": "flame_kernel.client.cells.missed",
     "About": "flame_kernel.client.about",
     "CellFuture": "flame_kernel.client.running",
     "CellGoesOn": "flame_kernel.client.running",
-    "CellLeft": "flame_kernel.client.cells",
+    "CellLeft": "flame_kernel.client.cells.cells",
     "CellsFailed": "flame_kernel.client.group",
-    "is_remote": "flame_kernel.client.proxies",
-    "CellResult": "flame_kernel.client.cells",
+    "is_remote": "flame_kernel.client.calls.proxies",
+    "CellResult": "flame_kernel.client.cells.cells",
     "Group": "flame_kernel.client.group",
     "GroupResult": "flame_kernel.client.group",
     "errors": "flame_kernel",

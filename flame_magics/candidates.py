@@ -7,6 +7,7 @@ import glob
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from IPython.core.completerlib import module_completion
 from IPython.core.interactiveshell import InteractiveShell
@@ -36,7 +37,17 @@ Find = Callable[[Asked, str], Iterable[str]]
 
 
 def _hosts(asked: Asked, word: str) -> Iterable[str]:
-    return [*known_hosts(), *(one.target for one in asked.connections.items())]
+    return [*known_hosts(), *(one.target for one in asked.connections.items()), *_ssh_hosts()]
+
+
+def _ssh_hosts() -> list[str]:
+    """Return the hosts that ssh's own configuration names, without patterns."""
+    config = Path("~/.ssh/config").expanduser()
+    if not config.is_file():
+        return []
+    lines = [line.split() for line in config.read_text("utf-8", "replace").splitlines()]
+    named = [name for words in lines if words and words[0].lower() == "host" for name in words[1:]]
+    return [f"ssh://{name}" for name in named if not any(mark in name for mark in "*?!")]
 
 
 def _names(asked: Asked, word: str) -> Iterable[str]:

@@ -28,8 +28,8 @@ _FIRST = 1_000
 # Our proxies, of which IPython's own evaluator takes attributes when jedi is switched off: it does so of few classes.
 _PROXIES = (
     ("flame_kernel.client.modules", "Modules"),
-    ("flame_kernel.client.proxies", "RemoteObject"),
-    ("flame_kernel.client.handles", "Handle"),
+    ("flame_kernel.client.calls.proxies", "RemoteObject"),
+    ("flame_kernel.client.calls.handles", "Handle"),
 )
 
 

@@ -25,7 +25,11 @@ class ConnectingMagics(FlameMagic):
     )
     @argument("-n", "--name", help="what to call the connection; the host's name unless told")
     @argument("-s", "--session", help="the name of a session to share; a private one unless told")
-    @argument("-k", "--kernel", help="the kernelspec to run there; the server's default unless told")
+    @argument(
+        "-k",
+        "--kernel",
+        help="what to run there: a kernelspec or environment, by name or path; the server's default unless told",
+    )
     @argument("-o", "--observe", action="store_true", help="only look on; the session has to be there")
     @argument(
         "--default",
@@ -52,7 +56,11 @@ class ConnectingMagics(FlameMagic):
             if arguments.default and arguments.target is None and arguments.name in known:
                 return self.connections.set_default(arguments.name)
             flame = connect(
-                arguments.target, session=arguments.session, kernel=arguments.kernel, observe=arguments.observe
+                arguments.target,
+                session=arguments.session,
+                kernel=arguments.kernel,
+                observe=arguments.observe,
+                report=False,  # the card does
             )
         session = flame.session
         options = [session.address, *_given("-s", arguments.session), *_given("-k", arguments.kernel)]

@@ -10,9 +10,9 @@ from typing import IO, NoReturn
 import msgspec
 
 from flame_kernel import __version__
-from flame_kernel.client import embedded
-from flame_kernel.client.ssh.command import MARKER
-from flame_kernel.client.ssh.login import Told
+from flame_kernel.client.links import embedded
+from flame_kernel.client.links.ssh.command import MARKER
+from flame_kernel.client.links.ssh.login import Told
 from flame_kernel.errors import FlameError, ProtocolError, ServerUnreachable
 from flame_kernel.security.authorized_key import Role
 from flame_kernel.security.folders import Folders

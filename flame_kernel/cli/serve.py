@@ -52,7 +52,7 @@ def serve(
     It is off until it's enabled: by FLAME_ENABLED=true, --enable, or 'enabled = true' in server.toml. It prints what it
     listens on, who is admitted, a fresh invite, and then 'server is running.' Ctrl-C ends it.
     """
-    from flame_kernel.client.embedded import keyed_socket_path, socket_path
+    from flame_kernel.client.links.embedded import keyed_socket_path, socket_path
     from flame_kernel.server.config import load
     from flame_kernel.server.daemon import in_background
 

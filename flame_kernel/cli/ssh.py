@@ -24,7 +24,7 @@ def ssh_install(host: str, carry: bool, wheels: Path | None, quiet: bool) -> Non
     none. Nothing else over there is touched, and root is not needed. A path behind the host, as in
     ssh://host/opt/python/bin/python3, names the Python to make the environment with.
     """
-    from flame_kernel.client.ssh.install import install
+    from flame_kernel.client.links.ssh.install import install
 
     done = install(host, carry=carry, wheels=wheels, tell=_quietly if quiet else _tell)
     click.echo(f"{done.target} has remote-flame {done.version} in {done.folder}; connect to it with {done.target}")

@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from flame_kernel.client.connection import Connection
 from flame_kernel.errors import ProtocolError
 from flame_kernel.protocol.calls import Operation
-
-# Packages whose values cross between the machines; another version of one of them over there may matter.
-_PACKAGES = (
-    "numpy",
-    "pandas",
-    "scipy",
-    "pyarrow",
-    "polars",
-    "xarray",
-    "scikit-learn",
-    "torch",
-    "tensorflow",
-    "jax",
-    "matplotlib",
-    "plotly",
-    "ipywidgets",
-    "cloudpickle",
-)
+from flame_kernel.versions import PACKAGES, PYTHON, differing, installed
 
 
 @dataclass(frozen=True)
@@ -98,7 +79,7 @@ def about(connection: Connection, timeout: float | None) -> About:
     began = time.perf_counter()
     connection.calls.call(Operation.PING, timeout=timeout)
     round_trip = time.perf_counter() - began
-    told = connection.calls.call(Operation.ABOUT, list(_PACKAGES), timeout=timeout)
+    told = connection.calls.call(Operation.ABOUT, sorted(PACKAGES), timeout=timeout)
     return read(told, connection.where, round_trip)
 
 
@@ -127,37 +108,11 @@ def read(told: Any, where: str, round_trip: float = 0.0) -> About:
                 for card in told["gpus"]
             ),
             packages,
-            differing(python, packages),
+            differing(installed(), {PYTHON: python, **packages}),
             round_trip,
         )
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise ProtocolError(f"what {where} tells about its machine can't be read") from error
-
-
-def differing(python: str, packages: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Return what has another version here: name to (here, there).
-
-    Args:
-        python: The version of Python there.
-        packages: The versions of packages there.
-
-    Example:
-        >>> differing(platform.python_version(), {"no-such-package": "1.0"})
-        {}
-    """
-    differs = {}
-    here = platform.python_version()
-    # The third figure makes no difference to what can cross.
-    if here.split(".")[:2] != python.split(".")[:2]:
-        differs["Python"] = (here, python)
-    for name, there in packages.items():
-        try:
-            own = version(name)
-        except PackageNotFoundError:
-            continue
-        if own != there:
-            differs[name] = (own, there)
-    return differs
 
 
 def _figure(value: Any) -> int | None:

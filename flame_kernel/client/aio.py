@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from flame_kernel.client import display as displays
-from flame_kernel.client.cells import CellResult
-from flame_kernel.client.chains import Chain
+from flame_kernel.client.calls.chains import Chain
+from flame_kernel.client.calls.work import work
+from flame_kernel.client.cells import display as displays
+from flame_kernel.client.cells.cells import CellResult
 from flame_kernel.client.connection import Connection
-from flame_kernel.client.work import work
 from flame_kernel.errors import FlameTimeout
 from flame_kernel.protocol.calls import Operation
 from flame_kernel.protocol.messages import KernelInfo, SessionInfo

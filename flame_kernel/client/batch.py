@@ -6,11 +6,11 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol
 
-from flame_kernel.client.chains import Chain
-from flame_kernel.client.failures import raised
-from flame_kernel.client.handles import Handle
-from flame_kernel.client.proxies import Caller
-from flame_kernel.client.work import work
+from flame_kernel.client.calls.chains import Chain
+from flame_kernel.client.calls.failures import raised
+from flame_kernel.client.calls.handles import Handle
+from flame_kernel.client.calls.proxies import Caller
+from flame_kernel.client.calls.work import work
 from flame_kernel.errors import FlameError
 from flame_kernel.protocol.calls import Failure, Operation
 from flame_kernel.protocol.references import Reference

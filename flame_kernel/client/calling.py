@@ -7,11 +7,11 @@ from typing import Any
 
 from flame_kernel.client.aio import AsyncFlame
 from flame_kernel.client.batch import Batch
+from flame_kernel.client.calls.futures import FlameFuture
+from flame_kernel.client.calls.proxies import RemoteObject
+from flame_kernel.client.calls.work import work
 from flame_kernel.client.connection import Connection
-from flame_kernel.client.futures import FlameFuture
 from flame_kernel.client.modules import Modules
-from flame_kernel.client.proxies import RemoteObject
-from flame_kernel.client.work import work
 from flame_kernel.errors import FlameError
 from flame_kernel.protocol.calls import Operation
 

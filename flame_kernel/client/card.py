@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from flame_kernel.client.about import About, about
 from flame_kernel.client.connection import Connection
 from flame_kernel.errors import FlameError
+from flame_kernel.versions import describe
 
 # A card is shown without being asked for: it must not keep anybody waiting, in seconds.
 _PATIENCE_S = 5.0
@@ -96,7 +97,7 @@ _GREY = ' style="opacity:0.6"'
 
 
 def _differing(found: About) -> str:
-    return ", ".join(f"{name} {there} (here {here})" for name, (here, there) in found.differs.items())
+    return describe(found.differs)
 
 
 def _graphics(found: About) -> str:

@@ -8,11 +8,11 @@ import os
 
 import zmq
 
-from flame_kernel.client.connecting import Connector
+from flame_kernel.client.cells.display import Terminal
 from flame_kernel.client.connection import Connection
-from flame_kernel.client.display import Terminal
 from flame_kernel.client.flame import Flame
-from flame_kernel.client.target import Address, parse
+from flame_kernel.client.links.connecting import Connector
+from flame_kernel.client.links.target import Address, parse
 from flame_kernel.client.uncaught import show_short
 from flame_kernel.errors import ConfigurationError, FlameError
 from flame_kernel.security.invites import Invite

@@ -12,20 +12,20 @@ from typing import Any, TypeVar
 
 import zmq
 
-from flame_kernel.client.background import BackgroundLoop
-from flame_kernel.client.calls import Calls
-from flame_kernel.client.cell_runs import CellRuns
-from flame_kernel.client.cells import Cell, Cells
-from flame_kernel.client.connecting import Connector
-from flame_kernel.client.display import Display, Terminal
-from flame_kernel.client.link_watch import LinkWatch
-from flame_kernel.client.missed import Follower, Missed, Overheard, question_of
-from flame_kernel.client.remote_end import RemoteEnd
-from flame_kernel.client.session import Fate, SessionClient, Wanted, resumed
-from flame_kernel.client.sharing import Sharing
-from flame_kernel.client.target import Target
-from flame_kernel.client.watching import Watches
-from flame_kernel.client.ways import Ways
+from flame_kernel.client.calls.calls import Calls
+from flame_kernel.client.calls.remote_end import RemoteEnd
+from flame_kernel.client.calls.ways import Ways
+from flame_kernel.client.cells.cell_runs import CellRuns
+from flame_kernel.client.cells.cells import Cell, Cells
+from flame_kernel.client.cells.display import Display, Terminal
+from flame_kernel.client.cells.link_watch import LinkWatch
+from flame_kernel.client.cells.missed import Follower, Missed, Overheard, question_of
+from flame_kernel.client.cells.watching import Watches
+from flame_kernel.client.links.background import BackgroundLoop
+from flame_kernel.client.links.connecting import Connector
+from flame_kernel.client.links.session import Fate, SessionClient, Wanted, resumed
+from flame_kernel.client.links.sharing import Sharing
+from flame_kernel.client.links.target import Target
 from flame_kernel.errors import (
     FlameError,
     FlameTimeout,

@@ -15,8 +15,8 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
-from flame_kernel.client import display as displays
-from flame_kernel.client.cells import request_for
+from flame_kernel.client.cells import display as displays
+from flame_kernel.client.cells.cells import request_for
 from flame_kernel.client.connection import Connection
 from flame_kernel.client.editing import editing
 from flame_kernel.errors import FlameError, LinkLost, SessionDied

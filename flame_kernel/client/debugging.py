@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from flame_kernel.client.cells import request_for
+from flame_kernel.client.cells.cells import request_for
+from flame_kernel.client.cells.display import Display
 from flame_kernel.client.connection import Connection
-from flame_kernel.client.display import Display
 from flame_kernel.errors import CallsUnavailable
 
 # How long ending a debugger may take that nobody can answer, in seconds.

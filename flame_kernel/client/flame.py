@@ -10,23 +10,24 @@ from typing import Any
 
 from flame_kernel import versions
 from flame_kernel.buffers import Buffer
-from flame_kernel.client import completing, debugging, files, module_source
-from flame_kernel.client import display as displays
+from flame_kernel.client import completing, debugging, module_source
 from flame_kernel.client.about import About, about
 from flame_kernel.client.calling import Calling
+from flame_kernel.client.calls.forward import Forward, Wanted
+from flame_kernel.client.calls.ways import LinkInfo
 from flame_kernel.client.card import card
-from flame_kernel.client.cells import Cell, CellResult, request_for
+from flame_kernel.client.cells import display as displays
+from flame_kernel.client.cells.cells import Cell, CellResult, request_for
+from flame_kernel.client.cells.missed import Missed
 from flame_kernel.client.completing import Completions
 from flame_kernel.client.connection import Connection
 from flame_kernel.client.console import Console
-from flame_kernel.client.copying import CopyResult
-from flame_kernel.client.forward import Forward, Wanted
+from flame_kernel.client.files import files
+from flame_kernel.client.files.copying import CopyResult
 from flame_kernel.client.listing import Sessions
 from flame_kernel.client.local_modules import LocalModules
-from flame_kernel.client.missed import Missed
 from flame_kernel.client.remote_session import RemoteSession
 from flame_kernel.client.running import CellFuture
-from flame_kernel.client.ways import LinkInfo
 from flame_kernel.errors import FlameTimeout
 from flame_kernel.protocol.messages import KernelInfo
 

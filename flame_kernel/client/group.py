@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import wait
 from typing import Any
 
-from flame_kernel.client import display as displays
-from flame_kernel.client import rendering
-from flame_kernel.client.cells import CellLeft, CellResult
+from flame_kernel.client.cells import display as displays
+from flame_kernel.client.cells import rendering
+from flame_kernel.client.cells.cells import CellLeft, CellResult
 from flame_kernel.client.flame import Flame
 from flame_kernel.client.running import CellFuture
 from flame_kernel.errors import FlameError

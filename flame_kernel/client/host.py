@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 
 import zmq
 
-from flame_kernel.client.background import BackgroundLoop
-from flame_kernel.client.connecting import Connector
 from flame_kernel.client.connection import Connection
 from flame_kernel.client.flame import Flame
+from flame_kernel.client.links.background import BackgroundLoop
+from flame_kernel.client.links.connecting import Connector
+from flame_kernel.client.links.session import Fate, SessionClient, Wanted
+from flame_kernel.client.links.target import parse
 from flame_kernel.client.listing import Sessions
-from flame_kernel.client.session import Fate, SessionClient, Wanted
-from flame_kernel.client.target import parse
 from flame_kernel.errors import FlameError, FlameTimeout, LinkLost
 from flame_kernel.protocol import messages
 from flame_kernel.protocol.jupyter import Channel, Envelope

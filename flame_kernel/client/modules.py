@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from flame_kernel.client.proxies import RemoteObject
+from flame_kernel.client.calls.proxies import RemoteObject
 from flame_kernel.errors import FlameError
 
 # All top-level modules that can be imported, and those that were. It takes no name of the session's on the way.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from flame_kernel.client import embedded
 from flame_kernel.client.connection import Connection
+from flame_kernel.client.links import embedded
 
 
 class RemoteSession:

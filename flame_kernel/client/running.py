@@ -11,11 +11,11 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from flame_kernel.client import display as displays
-from flame_kernel.client import rendering
-from flame_kernel.client.cells import Cell, CellResult, request_for
+from flame_kernel.client.cells import display as displays
+from flame_kernel.client.cells import rendering
+from flame_kernel.client.cells.cells import Cell, CellResult, request_for
+from flame_kernel.client.cells.display import END_OF_INPUT, Display
 from flame_kernel.client.connection import Connection
-from flame_kernel.client.display import END_OF_INPUT, Display
 from flame_kernel.errors import FlameTimeout
 
 # How often what is shown in place changes at most, in seconds, and how many lines of a stream it has while it does.

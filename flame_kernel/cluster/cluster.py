@@ -10,10 +10,11 @@ import secrets
 import warnings
 import weakref
 from collections.abc import Awaitable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import dask.config
-from dask.utils import parse_bytes, parse_timedelta
+from dask.utils import parse_timedelta
 from distributed.core import Status
 from distributed.deploy.cluster import Cluster
 from distributed.deploy.spec import SpecCluster
@@ -25,9 +26,13 @@ from flame_kernel import Host
 from flame_kernel.cluster import record
 from flame_kernel.cluster.members import Member, Terms, labels
 from flame_kernel.cluster.node import versions
+from flame_kernel.cluster.placement import Placement, Shares
 from flame_kernel.cluster.processes import SchedulerProcess, WorkerProcess
 from flame_kernel.cluster.versions import differences
 from flame_kernel.errors import FlameError, SessionError, UnknownSession
+
+# How long the end of the process may wait for that of the cluster, in seconds.
+_LAST_S = 20.0
 
 # Nothing of Dask's that isn't encrypted is open to the network: HTTP has no keys.
 _LOOPBACK = "127.0.0.1:0"
@@ -123,7 +128,10 @@ class FlameCluster(SpecCluster):
             return Member(target, label, f"dask-{own_name}-{part}", chosen, terms)
 
         self._head = member(head, labels([head])[0] if head not in targets else names[targets.index(head)], "scheduler")
-        self._members = [member(target, label, "workers") for target, label in zip(targets, names, strict=True)]
+        self._placement = Placement(
+            [member(target, label, "workers") for target, label in zip(targets, names, strict=True)],
+            Shares(workers_per_host, threads_per_worker, memory_limit, worker_options or {}, timeout),
+        )
         try:
             super().__init__(
                 scheduler={
@@ -179,9 +187,13 @@ class FlameCluster(SpecCluster):
         return cls(**known, name=name, security=Security(**security), asynchronous=asynchronous, existing=True)
 
     @property
+    def _everyone(self) -> list[Member]:
+        return [self._head, *self._placement.members]
+
+    @property
     def hosts(self) -> dict[str, str]:
         """The hosts of workers, and why those that are lost are; an empty string for those that aren't."""
-        return {member.label: member.lost for member in self._members}
+        return {member.label: member.lost for member in self._placement.members}
 
     @property
     def dashboard_link(self) -> str:
@@ -200,46 +212,26 @@ class FlameCluster(SpecCluster):
         return left
 
     def new_worker_spec(self) -> dict[str, Any]:
-        """Return name and specification of the next worker: on the host that has the fewest."""
-        there = self._placed()
-        usable = [member for member in self._members if not member.lost]
-        if not usable:
-            raise SessionError(f"cluster {self.name!r} has no host left: {'; '.join(self.hosts.values())}")
-        member = min(usable, key=lambda member: len(there[member.label]))
-        # A name is never used again: what is heard late of the last worker of that name would count for the next.
-        return self._spec(member, f"{member.label}-{next(member.numbers)}")
+        """Return name and specification of the next worker."""
+        return self._spec(*self._placement.next(self.worker_spec))
 
     def _spec(self, member: Member, name: str) -> dict[str, Any]:
-        given = {
-            "memory_limit": self._notes["memory_limit"] or "auto",
-            "dashboard_address": _LOOPBACK,
-            "death_timeout": self._notes["timeout"],
-            **self._notes["worker_options"],
+        options = {
+            "member": member,
+            "name": name,
+            "security": self._secrets,
+            "options": self._placement.options(member),
         }
-        options = {"nthreads": self._threads(member), **given}
-        wanted = {"member": member, "name": name, "security": self._secrets, "options": options}
-        return {name: {"cls": WorkerProcess, "options": wanted}}
+        return {name: {"cls": WorkerProcess, "options": options}}
 
-    def _placed(self) -> dict[str, list[str]]:
-        placed: dict[str, list[str]] = {member.label: [] for member in self._members}
-        for name, spec in self.worker_spec.items():
-            placed[spec["options"]["member"].label].append(name)
-        return placed
-
-    def _threads(self, member: Member) -> int:
-        share = int(member.facts["cores"]) // int(self._notes["workers_per_host"])
-        return int(self._notes["threads_per_worker"] or max(1, share))
+    def _workers_of(self, member: Member) -> list[str]:
+        return [name for name, spec in self.worker_spec.items() if spec["options"]["member"] is member]
 
     def _threads_per_worker(self) -> int:
-        return min(self._threads(member) for member in self._members if not member.lost)
+        return self._placement.fewest_threads()
 
     def _memory_per_worker(self) -> int:
-        if self._notes["memory_limit"]:
-            return int(parse_bytes(self._notes["memory_limit"]))
-        usable = [member for member in self._members if not member.lost]
-        return min(
-            int(member.facts["memory"] * min(1, self._threads(member) / member.facts["cores"])) for member in usable
-        )
+        return self._placement.least_memory()
 
     def _scheduler_options(self) -> dict[str, Any]:
         encrypted = self._secrets.get("require_encryption")
@@ -255,7 +247,7 @@ class FlameCluster(SpecCluster):
             try:
                 await self._open()
             except BaseException:
-                await asyncio.gather(*(member.undo() for member in [self._head, *self._members]))
+                await asyncio.gather(*(member.undo() for member in self._everyone))
                 self.status = Status.closed
                 raise
         await super()._start()
@@ -267,26 +259,26 @@ class FlameCluster(SpecCluster):
     async def _open(self) -> None:
         await self._head.open(existing=self._existing)
         opened = await asyncio.gather(
-            *(member.open(existing=self._existing) for member in self._members), return_exceptions=True
+            *(member.open(existing=self._existing) for member in self._placement.members), return_exceptions=True
         )
-        for member, error in zip(self._members, opened, strict=True):
+        for member, error in zip(self._placement.members, opened, strict=True):
             if isinstance(error, FlameError) and self._existing:
                 self._lose(member, error)
             elif error is not None:
                 raise error
         ours = versions()
-        for member in [self._head, *self._members]:
+        for member in self._everyone:
             line = "" if member.lost else differences(member.label, member.facts["versions"], ours)
             if line and not (member is not self._head and member.target == self._head.target):
                 warnings.warn(line, VersionMismatchWarning, stacklevel=2)
-        for member in self._members:
+        for member in self._placement.members:
             if self._existing and not member.lost:
                 there = list(await member.call("workers"))
                 member.numbers = itertools.count(1 + max((int(name.rpartition("-")[2]) for name in there), default=-1))
                 for name in there:
                     self.worker_spec.update(self._spec(member, name))
         if not self._existing:
-            for _ in range(self._notes["workers_per_host"] * len(self._members)):
+            for _ in range(self._notes["workers_per_host"] * len(self._placement.members)):
                 self.worker_spec.update(self.new_worker_spec())
 
     async def _correct_state_internal(self) -> None:
@@ -294,7 +286,14 @@ class FlameCluster(SpecCluster):
         if going and self.status is Status.running:
             # What they hold moves to others first; SpecCluster asks for that by names where addresses are wanted.
             await self.scheduler_comm.retire_workers(names=list(going), remove=True, close_workers=True)
-        await super()._correct_state_internal()
+        try:
+            await super()._correct_state_internal()
+        except FlameError:
+            # SpecCluster would count those that did not start as workers; whether their host is well is looked at.
+            for name in [name for name, worker in self.workers.items() if worker.status is Status.failed]:
+                del self.workers[name]
+                asyncio.get_running_loop().call_later(_patience(), self._miss, name)
+            raise
 
     def _update_worker_status(self, op: str, msg: Any) -> None:
         name = str(self.scheduler_info["workers"][msg]["name"]) if op == "remove" else ""
@@ -314,7 +313,7 @@ class FlameCluster(SpecCluster):
         async with member.mending:
             if member.lost or self.status is not Status.running:
                 return
-            names = [name for name in self._placed()[member.label] if not self._is_present(name)]
+            names = [name for name in self._workers_of(member) if not self._is_present(name)]
             try:
                 again = await member.revive(_patience())
                 alive: dict[str, bool] = dict.fromkeys(names, False) if again else await member.call("workers")
@@ -325,7 +324,13 @@ class FlameCluster(SpecCluster):
                 return
             if again:
                 self._log(f"the session on {member.label} had died; it's started again, with {len(names)} workers")
-        await self._correct_state()
+        await self._settle()
+
+    async def _settle(self) -> None:
+        try:
+            await self._correct_state()
+        except FlameError as error:  # whoever asked for it has gone on
+            self._log(str(error))
 
     async def _restore(self, member: Member, name: str, alive: bool | None) -> None:
         """See to it that a worker comes back, unless somebody ended it on purpose."""
@@ -341,20 +346,20 @@ class FlameCluster(SpecCluster):
     def _lose(self, member: Member, error: FlameError) -> None:
         """Give a host up; the others get its workers."""
         member.lost = str(error)
-        names = self._placed()[member.label]
+        names = self._workers_of(member)
         for name in names:
             del self.worker_spec[name]
             self.workers.pop(name, None)
-        if all(member.lost for member in self._members):
+        if all(member.lost for member in self._placement.members):
             self._log(f"{member.label} is lost, and no host is left: {error}")
             return
         for _ in names:
             self.worker_spec.update(self.new_worker_spec())
-        where = ", ".join(other.label for other in self._members if not other.lost)
+        where = ", ".join(other.label for other in self._placement.members if not other.lost)
         instead = f"; its {len(names)} workers are started on {where} instead" if names else ""
         self._log(f"{member.label} is lost: {error}{instead}")
         if self.status is Status.running:
-            self._correct_state()
+            self._keep(self._settle())
 
     async def _watch_worker_status(self, comm: Any) -> None:
         await super()._watch_worker_status(comm)
@@ -393,7 +398,7 @@ class FlameCluster(SpecCluster):
         await self._close_members()
 
     async def _close_members(self) -> None:
-        members, self._members = [self._head, *self._members], []
+        members, self._placement.members = self._everyone, []
         if self._leaving:
             await asyncio.gather(*(member.leave() for member in members))
             return
@@ -416,8 +421,10 @@ def _patience() -> float:
 
 def _end(reference: weakref.ref[FlameCluster]) -> None:
     cluster = reference()
-    if cluster is not None and cluster.status is not Status.closed:
-        if not cluster.shutdown_on_close:
-            cluster.detach()
-        else:
-            cluster.close(timeout=10)
+    if cluster is None or cluster.status is Status.closed:
+        return
+    if not cluster.shutdown_on_close:
+        cluster.detach()
+        return
+    with suppress(TimeoutError):  # what could not be told to end ends with its lease
+        cluster.close(timeout=_LAST_S)

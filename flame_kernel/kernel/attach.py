@@ -10,8 +10,8 @@ import asyncio
 from collections.abc import Callable
 
 from flame_kernel.buffers import Buffer
-from flame_kernel.client.missed import gone, heading
-from flame_kernel.client.session import SessionClient
+from flame_kernel.client.cells.missed import gone, heading
+from flame_kernel.client.links.session import SessionClient
 from flame_kernel.errors import SessionError
 from flame_kernel.kernel.answers import Answers
 from flame_kernel.protocol.jupyter import Channel, Envelope, compose

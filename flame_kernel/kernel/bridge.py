@@ -17,8 +17,8 @@ import msgspec
 import zmq
 
 from flame_kernel.buffers import Buffer
-from flame_kernel.client.connecting import Connector
-from flame_kernel.client.session import Fate, SessionClient, resumed
+from flame_kernel.client.links.connecting import Connector
+from flame_kernel.client.links.session import Fate, SessionClient, resumed
 from flame_kernel.errors import FlameError, ProtocolError, SessionDied, SessionError
 from flame_kernel.kernel import moves
 from flame_kernel.kernel.answers import Answers

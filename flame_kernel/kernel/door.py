@@ -10,9 +10,9 @@ from contextlib import suppress
 import msgspec
 
 from flame_kernel.buffers import Buffer
-from flame_kernel.client.connecting import Connector
-from flame_kernel.client.session import SessionClient, SessionEvents, Wanted
-from flame_kernel.client.target import Target
+from flame_kernel.client.links.connecting import Connector
+from flame_kernel.client.links.session import SessionClient, SessionEvents, Wanted
+from flame_kernel.client.links.target import Target
 from flame_kernel.errors import FlameError, SessionError
 from flame_kernel.kernel.answers import Answers
 from flame_kernel.kernel.tap import Tap

@@ -14,8 +14,8 @@ from pathlib import Path
 import msgspec
 import zmq
 
-from flame_kernel.client.connecting import Connector
-from flame_kernel.client.target import parse
+from flame_kernel.client.links.connecting import Connector
+from flame_kernel.client.links.target import parse
 from flame_kernel.errors import ConfigurationError, FlameError
 from flame_kernel.kernel.arguments import USAGE, Arguments
 from flame_kernel.kernel.bridge import Bridge, Exit, Settings

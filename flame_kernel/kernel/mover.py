@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from flame_kernel.client.target import Embedded, parse
+from flame_kernel.client.links.target import Embedded, parse
 from flame_kernel.kernel.answers import Answers
 from flame_kernel.kernel.door import Door, Goal, Left
 from flame_kernel.kernel.moves import Move, Moves

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flame_kernel.client.session import Fate, SessionEvents
+from flame_kernel.client.links.session import Fate, SessionEvents
 from flame_kernel.errors import FlameError
 from flame_kernel.protocol.jupyter import Channel, Envelope
 

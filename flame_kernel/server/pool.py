@@ -69,11 +69,11 @@ class WarmPool:
             self._warm.remove(other)
             await other.kernel.close()
         while len(self._warm) < self._size:
-            kernel = self._make(self._kernelspec)
-            if kernel.process.language != "python" or kernel.process.elsewhere:
-                return  # it could not be moved to another folder later, or may take a place in somebody's queue
-            self._starting = asyncio.create_task(self._start(kernel))
             try:
+                kernel = self._make(self._kernelspec)
+                if kernel.process.language != "python" or kernel.process.elsewhere:
+                    return  # it could not be moved to another folder later, or may take a place in somebody's queue
+                self._starting = asyncio.create_task(self._start(kernel))
                 await self._starting
             except FlameError as error:  # whoever asks for that kernel is told; until then there's nobody to tell
                 log.info("no kernel could be kept warm: %s", error)

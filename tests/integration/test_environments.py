@@ -140,6 +140,13 @@ def test_it_may_be_named_by_its_path(client: FlameServer, path: str) -> None:
         assert flame.evaluate("__import__('sys').prefix") == str(client.home.parent / "home/venvs/old")
 
 
+def test_a_command_runs_in_it_and_only_says_what_it_was_asked(client: FlameServer, flame: Flame) -> None:
+    version = flame.evaluate("'%d.%d' % __import__('sys').version_info[:2]")
+    code = "print('%d.%d' % __import__('sys').version_info[:2])"
+    done = flame_command(client.client_environ(), "eval", "-H", client.address, "-k", "old", code)
+    assert (done.stdout, done.stderr, done.returncode) == (f"{version}\n", "", 0)
+
+
 def test_what_differs_is_told_in_a_line_at_connect(
     client: FlameServer, flame: Flame, capfd: pytest.CaptureFixture[str]
 ) -> None:

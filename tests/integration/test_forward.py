@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from flame_kernel import Flame, connect
-from flame_kernel.client.forward import Forward, Wanted
+from flame_kernel.client.calls.forward import Forward, Wanted
 from flame_kernel.errors import ForwardError, NotPermitted
 from tests.integration.guests import Guest
 from tests.integration.relay import Relay

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from flame_kernel import Flame, connect
-from flame_kernel.client.handles import Handle
+from flame_kernel.client.calls.handles import Handle
 from flame_kernel.errors import FlameTimeout, LimitExceeded, SerializationError, UnknownHandle
 from tests.integration.servers import FlameServer, until
 

@@ -14,7 +14,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 from flame_kernel import Flame, Host, connect
-from flame_kernel.client.display import Terminal
+from flame_kernel.client.cells.display import Terminal
 from tests.integration.servers import FlameServer, Program, flame_command, run_script, until
 from tests.integration.work import in_thread
 

@@ -10,8 +10,8 @@ from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 
 from flame_kernel import Flame, connect
-from flame_kernel.client.calls import Calls
-from flame_kernel.client.proxies import RemoteObject
+from flame_kernel.client.calls.calls import Calls
+from flame_kernel.client.calls.proxies import RemoteObject
 from flame_kernel.protocol.calls import Operation
 from tests.integration.servers import FlameServer
 

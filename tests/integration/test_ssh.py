@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from flame_kernel import Flame, Host, connect
-from flame_kernel.client.ssh import tunnel
-from flame_kernel.client.ssh.local import LocalEnd
+from flame_kernel.client.links.ssh import tunnel
+from flame_kernel.client.links.ssh.local import LocalEnd
 from flame_kernel.errors import (
     ConfigurationError,
     ConnectError,

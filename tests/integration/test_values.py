@@ -10,7 +10,7 @@ import pandas
 import pytest
 
 from flame_kernel import Flame
-from flame_kernel.client import calls, lane
+from flame_kernel.client.calls import calls, lane
 from tests.integration.servers import FlameServer, run_script
 
 COUNT = 100_000

@@ -11,8 +11,8 @@ import zmq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flame_kernel.client.calls import Calls
-from flame_kernel.client.ways import Ways
+from flame_kernel.client.calls.calls import Calls
+from flame_kernel.client.calls.ways import Ways
 from flame_kernel.errors import FlameError, ProtocolError, SerializationError
 from flame_kernel.protocol.calls import CallAnswer, Failure, Outcome, decode_answer
 from flame_kernel.protocol.references import Reference

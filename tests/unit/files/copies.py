@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from flame_kernel.client.copying import CopyResult, Meter, copy
+from flame_kernel.client.files.copying import CopyResult, Meter, copy
 from flame_kernel.files.ends import LocalEnd, Reply
 from flame_kernel.protocol.calls import Operation
 

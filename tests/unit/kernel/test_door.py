@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from flame_kernel.client.target import Embedded
+from flame_kernel.client.links.target import Embedded
 from flame_kernel.kernel.answers import Answers
 from flame_kernel.kernel.door import Door, Goal
 from flame_kernel.protocol.jupyter import Channel, Envelope, compose

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flame_kernel.buffers import Buffer
-from flame_kernel.client.link import Link
+from flame_kernel.client.links.link import Link
 from flame_kernel.errors import FlameError, SessionDied
 from flame_kernel.protocol import calls, messages, packets
 from flame_kernel.protocol.messages import Hello, Refusal, Welcome

@@ -1,0 +1,316 @@
+"""A conversation with a session's worker, over whatever connection there is; one thread's at a time.
+
+Straight to the worker only the worker is greeted; through the server, the server first, which passes on what follows.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+
+import zmq
+
+from flame_kernel.buffers import Buffer
+from flame_kernel.client.calls.ways import Ways
+from flame_kernel.errors import FlameError, FlameTimeout, KeyRefused, ProtocolError, SessionRestarted
+from flame_kernel.protocol import messages, packets
+from flame_kernel.protocol.conversation import Conversation, Hole, Message
+from flame_kernel.protocol.packets import Kind, Packet
+from flame_kernel.transport.blocking import Connection, Wake
+from flame_kernel.transport.interface import Endpoint
+
+# Before a greeting that came to nothing is tried again, in seconds.
+_AGAIN_AFTER_S = 0.05
+
+# How long a caller waits for the way straight to the worker before it takes the one through the server, in seconds;
+# how long the attempt may go on beside that.
+_PATIENCE_S = 0.25
+_ATTEMPT_S = 5.0
+
+
+class WorkerConversation:
+    """The client's end.
+
+    Args:
+        context: The ZeroMQ context.
+        endpoint: Where the server is, and the keys.
+        session: The session's name.
+        client: What the client is called on all its lanes, 16 bytes.
+        wake: Rung to end a wait.
+        conversation: The client's conversation on the session lane, by which a session is found that was renamed.
+        ways: The ways to the worker; that through the server alone unless given.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoint: Endpoint,
+        session: str,
+        client: bytes,
+        wake: Wake,
+        conversation: str = "",
+        ways: Ways | None = None,
+    ) -> None:
+        self._ways = ways or Ways(endpoint)
+        self._attempt: Connection | None = None  # straight to the worker, while the connection is another
+        self._attempt_until = 0.0
+        self._attachment = conversation
+        self.endpoint = endpoint
+        self._context = context
+        self._session = session
+        self._client = client
+        self._wake = wake
+        self._name = os.urandom(16)
+        self._conversation = Conversation()
+        self._connection: Connection | None = None
+        self._epoch = b""
+
+    @property
+    def name(self) -> str:
+        """What the worker knows it by, in hexadecimal digits."""
+        return self._name.hex()
+
+    @property
+    def connected(self) -> bool:
+        """Whether there's a connection, as far as is known."""
+        return self._connection is not None
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether it waits for a message, so that nothing is torn apart by an exception that comes now."""
+        return self._connection is not None and self._connection.waiting
+
+    @property
+    def unheard(self) -> int:
+        """How many messages the worker has not acknowledged."""
+        return self._conversation.pending
+
+    def push(self, parts: Sequence[Buffer]) -> int:
+        """Say something; :meth:`flush` sends it. Returns its number."""
+        return self._conversation.push(parts)
+
+    def flush(self) -> None:
+        """Send what may be sent now, and acknowledge what presses."""
+        if self._connection is not None:
+            for frames in self._conversation.outgoing():
+                self._connection.send(frames)
+
+    def next(self, deadline: float | None, *, waiting: bool) -> Message | None:
+        """Wait for the worker's next message, on a new connection if need be.
+
+        Args:
+            deadline: Until when, in ``time.monotonic()`` seconds; ``None`` for as long as it takes.
+            waiting: Whether something was asked that a restart of the session leaves without answer.
+
+        Returns:
+            The message; ``None`` when the time is up, or somebody has woken this thread.
+
+        Raises:
+            FlameTimeout: There was no connection in time.
+            SessionRestarted: The session was restarted.
+            LinkLost: The conversation was abandoned.
+            ConnectError: The server does not take this client back.
+        """
+        while True:
+            if self._connection is None:
+                self.connect(deadline, waiting=waiting)
+                self.flush()
+            packet = self._receive(deadline)
+            if packet is None:
+                if not self._is_gone():
+                    return None
+                self._let_go()
+                continue
+            event = self._conversation.take(packet)
+            if isinstance(event, Message):
+                return event
+            if isinstance(event, Hole):
+                self.drop()
+            elif packet.kind is Kind.PONG:
+                return None
+            elif packet.kind is Kind.ACK:
+                self.flush()
+
+    def connect(self, deadline: float | None, *, waiting: bool) -> None:
+        """Greet server and worker over a new connection; the arguments are those of :meth:`next`."""
+        while self._connection is None:
+            self._ways.require_open()
+            self._connection = self._dial()
+            try:
+                greeted = self._greet(deadline, waiting)
+            except BaseException:
+                self.drop()  # nobody has greeted over it, so it's of no use to the next call
+                raise
+            if greeted:
+                self._ways.took(self._connection.endpoint)
+                break
+            self._pause()
+        self._wake.ring_again()
+
+    def improve(self) -> None:
+        """Go over to the way straight to the worker if that is up by now, or begin to try; nothing is waited for.
+
+        To be called when nothing is under way: what is would have to be sent again.
+        """
+        if self._connection is None or self._is_direct:
+            return
+        if self._attempt is None:
+            direct = self._ways.to_try()
+            if direct is not None:
+                self._begin_attempt(direct)
+        elif self._attempt.comes_up(0):
+            self.drop()  # what follows connects, over the attempt
+        elif self._attempt.gone or time.monotonic() >= self._attempt_until:
+            self._give_attempt_up()
+
+    def ping(self) -> None:
+        """Ask the worker how far it has heard; its answer ends a wait."""
+        if self._connection is not None:
+            self._connection.send(self._conversation.greeting(Kind.PING, []))
+
+    def close(self) -> None:
+        """End the conversation."""
+        if self._connection is not None:
+            self._connection.send(self._conversation.greeting(Kind.BYE, []))
+            self._connection.close(linger_ms=500)
+            self._connection = None
+        self._forget_attempt()
+
+    def drop(self) -> None:
+        """Let go of the connection; the conversation goes on over the next."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @property
+    def _is_direct(self) -> bool:
+        return self._connection is not None and self._connection.endpoint is not self.endpoint
+
+    def _dial(self) -> Connection:
+        """Make a connection: straight to the worker where that comes up soon, else through the server."""
+        patience = 0.0
+        if self._attempt is None:
+            direct = self._ways.to_try()
+            if direct is not None:
+                self._begin_attempt(direct)
+                patience = _PATIENCE_S
+        attempt = self._attempt
+        if attempt is not None:
+            if attempt.comes_up(patience):
+                self._attempt = None
+                return attempt
+            if attempt.gone:
+                self._give_attempt_up()
+        return Connection(self._context, self.endpoint, self._wake)
+
+    def _begin_attempt(self, direct: Endpoint) -> None:
+        self._attempt = Connection(self._context, direct, self._wake)
+        self._attempt_until = time.monotonic() + _ATTEMPT_S
+
+    def _give_attempt_up(self) -> None:
+        if self._attempt is not None:
+            self._ways.failed(self._attempt.endpoint)
+            self._forget_attempt()
+
+    def _forget_attempt(self) -> None:
+        if self._attempt is not None:
+            self._attempt.close()
+            self._attempt = None
+
+    def _let_go(self) -> None:
+        """Let go of a connection that came to nothing; if it went straight to the worker, the next does not."""
+        if self._connection is not None and self._is_direct and self._connection.gone:
+            self._ways.failed(self._connection.endpoint)
+        self.drop()
+
+    def begin_anew(self) -> None:
+        """Forget the conversation: the worker that knew of it is gone."""
+        self.drop()
+        self._name = os.urandom(16)
+        self._epoch = b""
+        self._conversation = Conversation()
+
+    def _receive(self, deadline: float | None) -> Packet | None:
+        """Return the next packet, ``None`` when the connection is gone, the time is up, or somebody rang."""
+        assert self._connection is not None
+        frames = self._connection.receive(deadline)
+        if frames is None:
+            return None
+        packet = packets.decode(frames)
+        if packet.kind is Kind.RESET:
+            self._connection.gone = True
+            return None
+        if packet.kind is Kind.REFUSED:
+            refusal = _refusal(packet)
+            if self._is_direct and isinstance(refusal, KeyRefused):
+                self._connection.gone = True  # the server says what that means: the role may be another, no more
+                return None
+            self.begin_anew()
+            raise refusal
+        return packet
+
+    def _is_gone(self) -> bool:
+        return self._connection is None or self._connection.gone
+
+    def _greet(self, deadline: float | None, waiting: bool) -> bool:
+        """Greet server and worker over a new connection; false when it has to be done again."""
+        if not self._is_direct and not self._greet_server(deadline):
+            return False
+        try:
+            worker = self._ask(self._conversation.greeting(Kind.HELLO, [self._name, self._client]), deadline)
+        except SessionRestarted:
+            if waiting:
+                raise
+            return False
+        if worker is None:
+            return False
+        epoch = bytes(worker.parts[0]) if worker.parts else b""
+        if self._epoch not in (b"", epoch):
+            # Another process: it knows nothing of what was said to the one before.
+            self.begin_anew()
+            if waiting:
+                raise SessionRestarted(f"the session on {self.endpoint.name} was restarted while the call ran")
+            return False
+        self._epoch = epoch
+        self._conversation.resume(worker.ack)
+        return True
+
+    def _greet_server(self, deadline: float | None) -> bool:
+        hello = messages.Hello(
+            versions=(packets.VERSION,),
+            lane=messages.LANE_CALLS,
+            attachment=self._attachment,
+            session=self._session,
+        )
+        return self._ask(packets.encode(Kind.HELLO, [messages.encode(hello)]), deadline) is not None
+
+    def _ask(self, frames: Sequence[Buffer], deadline: float | None) -> Packet | None:
+        """Return the WELCOME that answers a greeting, ``None`` when the connection is gone."""
+        assert self._connection is not None
+        self._connection.wait_until_up(deadline)
+        self._connection.send(frames)
+        while True:
+            packet = self._receive(deadline)
+            if packet is None:
+                if deadline is not None and time.monotonic() >= deadline:
+                    self.drop()
+                    raise FlameTimeout(f"{self.endpoint.name} can't be reached in time")
+                if self._is_gone():
+                    return None
+                self._wake.put_off()
+            elif packet.kind is Kind.WELCOME:
+                return packet
+
+    def _pause(self) -> None:
+        """Wait a moment before the next attempt, on the connection that came to nothing."""
+        if self._connection is not None:
+            self._connection.pause(_AGAIN_AFTER_S)
+            self._let_go()
+
+
+def _refusal(packet: Packet) -> FlameError:
+    try:
+        return messages.decode(bytes(packet.parts[0]) if packet.parts else b"", messages.Refusal).error()
+    except ProtocolError as error:
+        return error

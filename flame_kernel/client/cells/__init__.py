@@ -1,0 +1,1 @@
+"""Cells and what they show: outputs, widgets, questions, and what was missed."""

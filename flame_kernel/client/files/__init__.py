@@ -1,0 +1,1 @@
+"""Copying files and folders, and what is told of it."""

@@ -1,0 +1,1 @@
+"""How a client gets to a server and stays in touch with it: targets, ssh, links, and sessions over them."""
