@@ -206,7 +206,10 @@ def _with_fields(config: ServerConfig, fields: dict[str, Any], path: Path) -> Se
         if type(value) is not type(vars(config.direct)[name]):
             kind = type(vars(config.direct)[name]).__name__
             raise ConfigurationError(f"{path}: direct.{name} must be a {kind}, not {value!r}")
-    Direct(**direct).ports_at("")  # what can't be understood is told now
+    try:
+        Direct(**direct).ports_at("")  # what can't be understood is told now
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path}: {error}") from None
     return replace(config, **fields, limits=replace(config.limits, **limits), direct=replace(config.direct, **direct))
 
 
