@@ -253,3 +253,11 @@ def test_waiting_for_a_cell_in_the_background_can_be_stopped(notebook: LocalNote
     assert value(notebook.run("future.done()")) == "False"
     assert value(notebook.run("future.cancel()")) == "True"
     assert "KeyboardInterrupt" in notebook.fails("%flame_result")
+
+
+def test_a_question_that_nobody_can_be_asked_ends_the_cell(notebook: LocalNotebook) -> None:
+    """nbclient and papermill have no prompt; the cells behind it shall not wait for ever."""
+    failure = notebook.fails("%%flame\nprint('before')\nname = input('who? ')\nprint('after')")
+    assert failure.startswith("SessionError: the cell asked for input, and there is no way to ask here")
+    assert text(notebook.outputs) == "before\n"
+    assert value(notebook.run("%%flame\n6 * 7")) == "42"
