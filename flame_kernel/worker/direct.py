@@ -31,7 +31,7 @@ MOST_INSIDE = 256
 # How long the door stays as it is when the server is gone, in seconds.
 GRACE_S = 60.0
 
-# What the server is told of those who were not let in: so many a second, so that a crowd of them is no load for it.
+# What the server is told of those who were not let in: so many a second and reason, so that a crowd is no load for it.
 _NOTICES = 20
 
 _MONITOR_EVENT = struct.Struct("=HI")
@@ -80,7 +80,7 @@ class DirectDoor:
         self._server = b""
         self._servers = 0
         self._shut_at: float | None = None
-        self._notices: list[float] = []
+        self._notices: dict[str, list[float]] = {}  # by reason, of which there are a few
 
     def recognise(self, peer: bytes, frame: zmq.Frame) -> Authority:
         """Return what tells what a connection may do that greets; see :meth:`Admitted.recognise`."""
@@ -215,9 +215,9 @@ class DirectDoor:
 
     def _tell_refused(self, why: str, address: str, key: str) -> None:
         now = time.monotonic()
-        self._notices = [when for when in self._notices if now - when < 1.0]
-        if self._server and len(self._notices) < _NOTICES:
-            self._notices.append(now)
+        recent = self._notices[why] = [when for when in self._notices.get(why, ()) if now - when < 1.0]
+        if self._server and len(recent) < _NOTICES:
+            recent.append(now)
             notice = {"refused": why, "from": address.replace("::ffff:", "", 1), "key": key}
             self._control.send_multipart([self._server, json.dumps(notice).encode("utf-8")])
 
