@@ -11,7 +11,7 @@ from typing import Any
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import argument
 
-from flame_kernel.errors import FlameError
+from flame_kernel.errors import FlameError, RemoteError
 
 # What every magic that works on one connection takes.
 target_argument = argument(
@@ -78,6 +78,11 @@ def short_errors(*more: type[BaseException]) -> Iterator[None]:
     ours: tuple[type[BaseException], ...] = (FlameError, *more)
     try:
         yield
+    except SyntaxError as error:
+        # IPython asks these not how they want to be shown: it would show the frames that carried them here.
+        shown = RemoteError(type(error).__name__, str(error))
+        shown._render_traceback_ = getattr(error, "_render_traceback_", partial(_line, error))  # type: ignore[attr-defined]
+        raise shown from None
     except ours as error:
         # Remote code's own show their frames, unless they say all there is to say.
         if isinstance(error, more) or not hasattr(error, "_render_traceback_"):

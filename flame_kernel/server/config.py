@@ -207,7 +207,7 @@ def _with_fields(config: ServerConfig, fields: dict[str, Any], path: Path) -> Se
             kind = type(vars(config.direct)[name]).__name__
             raise ConfigurationError(f"{path}: direct.{name} must be a {kind}, not {value!r}")
     try:
-        Direct(**direct).ports_at("")
+        Direct(**direct).ports_at("")  # what can't be understood is told now
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}: {error}") from None
     return replace(config, **fields, limits=replace(config.limits, **limits), direct=replace(config.direct, **direct))

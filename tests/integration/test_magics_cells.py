@@ -82,8 +82,12 @@ def test_remote_error_fails_the_cell_and_shows_the_remote_source(notebook: Local
     assert value(notebook.run("1 + 1")) == "2"
 
 
-def test_remote_syntax_error_fails_the_cell(notebook: LocalNotebook) -> None:
-    assert "SyntaxError" in notebook.fails("%%flame\n1 +")
+@pytest.mark.parametrize("code", ["%%flame\n1 +", "%flame 1 +"], ids=["cell", "expression"])
+def test_remote_syntax_error_fails_the_cell(notebook: LocalNotebook, code: str) -> None:
+    shown = notebook.fails(code)
+    assert "SyntaxError: invalid syntax" in shown
+    assert "run_line_magic" not in shown
+    assert "flame_magics" not in shown
 
 
 def test_run_all_stops_at_a_failing_cell(server: FlameServer, tmp_path: Path) -> None:
@@ -175,7 +179,9 @@ def test_an_error_is_shown_once_and_in_colours(notebook: LocalNotebook) -> None:
     assert [output.output_type for output in outputs] == ["stream", "error"]
     assert outputs[1].ename == "ZeroDivisionError"
     assert "\x1b[" in "\n".join(outputs[1].traceback)
-    assert "\n".join(outputs[1].traceback).count("division by zero") == 1
+    shown = "\n".join(outputs[1].traceback)
+    assert shown.count("division by zero") == 1
+    assert "Called from here" not in shown  # by frames of IPython's and ours
 
 
 def test_a_failed_cell_has_no_value_and_pulls_nothing(notebook: LocalNotebook) -> None:
@@ -253,3 +259,11 @@ def test_waiting_for_a_cell_in_the_background_can_be_stopped(notebook: LocalNote
     assert value(notebook.run("future.done()")) == "False"
     assert value(notebook.run("future.cancel()")) == "True"
     assert "KeyboardInterrupt" in notebook.fails("%flame_result")
+
+
+def test_a_question_that_nobody_can_be_asked_ends_the_cell(notebook: LocalNotebook) -> None:
+    """nbclient and papermill have no prompt; the cells behind it shall not wait for ever."""
+    failure = notebook.fails("%%flame\nprint('before')\nname = input('who? ')\nprint('after')")
+    assert failure.startswith("SessionError: the cell asked for input, and there is no way to ask here")
+    assert text(notebook.outputs) == "before\n"
+    assert value(notebook.run("%%flame\n6 * 7")) == "42"

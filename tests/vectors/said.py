@@ -64,6 +64,7 @@ def message_vectors() -> Vectors:
             messages.Renamed("night run"),
             messages.Detached(),
             messages.Resumed("2026-11-22 08:15:00"),
+            messages.Direct(50017, "yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID"),
         ],
     }  # fmt: skip
     made = [

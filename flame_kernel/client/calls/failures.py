@@ -16,7 +16,7 @@ from flame_kernel.errors import FlameError, RemoteError, RemoteTraceback, Serial
 from flame_kernel.protocol.calls import CallAnswer, Failure
 from flame_kernel.serialize import load
 
-_PACKAGES = tuple(str(Path(__file__).resolve().parents[2] / name) for name in ("flame_kernel", "flame_magics"))
+_PACKAGES = tuple(str(Path(__file__).resolve().parents[3] / name) for name in ("flame_kernel", "flame_magics"))
 
 # IPython colours its tracebacks; Python's own, and the logs they end up in, have no colours.
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")

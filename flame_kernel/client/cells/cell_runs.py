@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from flame_kernel.client.calls.failures import marked
-from flame_kernel.client.cells.cells import Cell, CellLeft, CellResult, Cells, follow, request_for
+from flame_kernel.client.cells.cells import Cell, CellLeft, CellResult, Cells, NobodyToAsk, follow, request_for
 from flame_kernel.client.cells.comms import Comms
 from flame_kernel.client.cells.display import Display
 from flame_kernel.client.cells.link_watch import LinkWatch
-from flame_kernel.errors import FlameTimeout, RemoteError
+from flame_kernel.errors import FlameTimeout, RemoteError, SessionError
 from flame_kernel.protocol import messages
 from flame_kernel.protocol.calls import Operation
 from flame_kernel.protocol.jupyter import Channel, Envelope, compose
@@ -190,6 +190,7 @@ class CellRuns:
             self._carrier.say(Channel.STDIN, reply)
 
         interrupted = False
+        unasked: NobodyToAsk | None = None
         with self._carrier.link.telling(display):
             while not cell.done:
                 try:
@@ -201,6 +202,17 @@ class CellRuns:
                         raise CellLeft(f"the cell goes on ({self._carrier.where})") from None
                     interrupted = True
                     self._carrier.interrupt_soon()
+                except NobodyToAsk as error:
+                    # It would wait for ever, and all cells behind it.
+                    self._carrier.interrupt_soon()
+                    if unasked is not None:
+                        break
+                    unasked = error
+        if unasked is not None:
+            raise SessionError(
+                f"the cell asked for input, and there is no way to ask here: {unasked}; it was interrupted "
+                f"({self._carrier.where})"
+            ) from unasked.__cause__
 
     def _outcome(self, cell: Cell, msg_id: str) -> CellResult:
         reply = cell.reply or {}

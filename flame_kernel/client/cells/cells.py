@@ -107,6 +107,10 @@ def request_for(code: str, silent: bool, store_history: bool, keep: bool = True,
     return compose("execute_request", content, session="flame-client", metadata={"flame": True} if keep else {})
 
 
+class NobodyToAsk(Exception):
+    """A cell asks for input where there is no way to ask the user."""
+
+
 class Cells:
     """The cells of one client that run now."""
 
@@ -182,6 +186,7 @@ def follow(
 
     Raises:
         FlameError: The link or the session ended.
+        NobodyToAsk: The cell waits for an answer that nobody can give.
     """
 
     def show(envelope: Envelope) -> None:
@@ -202,7 +207,11 @@ def follow(
             content = envelope.content()
             for printed in _printed_before(cell):
                 show(printed)
-            answer(envelope, display.ask(content.get("prompt", ""), bool(content.get("password"))))
+            try:
+                text = display.ask(content.get("prompt", ""), bool(content.get("password")))
+            except Exception as error:  # whatever a frontend without a prompt raises
+                raise NobodyToAsk(str(error)) from error
+            answer(envelope, text)
         elif channel is Channel.IOPUB:
             show(envelope)
 
