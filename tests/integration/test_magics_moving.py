@@ -91,7 +91,7 @@ def test_a_copy_shows_a_bar_only_when_it_takes_a_while(notebook: LocalNotebook, 
     (result,) = notebook.run(f"%flame_put {tmp_path}/small {tmp_path}/there")
     assert result.output_type == "execute_result"
     bar, result = notebook.run(
-        "from flame_kernel.client import progress\nprogress._AFTER_S = 0\n"
+        "from flame_kernel.client.files import progress\nprogress._AFTER_S = 0\n"
         f"%flame_put {tmp_path}/small {tmp_path}/another"
     )
     assert "application/vnd.jupyter.widget-view+json" in bar.data

@@ -46,10 +46,11 @@ for n in range(300):
 LINES = "".join(f"line {n}\n" for n in range(300))
 
 # Tells that it was interrupted, and waits for a line from the terminal.
+# Another thread tells, so that an interrupt finds the main thread where it sleeps, not where it prints.
 PATIENT = """
-import time
-print("ready", flush=True)
+import threading, time
 try:
+    threading.Thread(target=print, args=("ready",), kwargs={"flush": True}).start()
     time.sleep(100)
 except KeyboardInterrupt:
     print("interrupted", flush=True)
