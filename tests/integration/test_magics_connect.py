@@ -113,9 +113,11 @@ def test_a_magic_on_a_connection_that_ended_says_how_to_reconnect(notebook: Loca
     notebook.run("%flame_disconnect --kill ended")
 
 
-def test_a_session_is_listed_interrupted_and_restarted(notebook: LocalNotebook) -> None:
+def test_a_session_is_listed_interrupted_and_restarted(notebook: LocalNotebook, tmp_path: Path) -> None:
     assert "python3" in value(notebook.run("%flame_sessions"))
-    notebook.run("%%flame --bg -O spinning\nwhile True: pass")
+    begun = tmp_path / "begun"
+    notebook.run(f"%%flame --bg -O spinning\nopen({str(begun)!r}, 'w').close()\nwhile True: pass")
+    until(begun.exists)
     notebook.run("%flame_interrupt")
     assert "KeyboardInterrupt" in notebook.fails("%flame_result")
     notebook.run("%%flame\nkept = 1")

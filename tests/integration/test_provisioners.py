@@ -16,7 +16,7 @@ from flame_kernel import Host, connect
 from flame_kernel.errors import CallsUnavailable, SessionDied, UnknownKernel
 from tests.integration import elsewhere
 from tests.integration.servers import FlameServer, short_folder, until
-from tests.integration.work import in_thread
+from tests.integration.work import in_thread, wait_until_set
 
 IPYKERNEL = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
 
@@ -69,9 +69,8 @@ def test_a_session_runs_where_the_provisioner_placed_it(client: FlameServer) -> 
     with connect(client.address, kernel="queued") as flame:
         assert flame.evaluate("__import__('os').environ['QUEUE']") == "long"
         assert flame.run("6 * 7", quiet=True).value == 42
-        cell = in_thread(flame.run, "import time\nwhile True: time.sleep(0.01)", quiet=True)
-        with Host(client.address) as host:
-            until(lambda: host.sessions()[0].activity == "busy")
+        cell = in_thread(flame.run, "import time\nbegun = True\nwhile True: time.sleep(0.01)", quiet=True)
+        wait_until_set(flame, "begun")
         flame.session.interrupt()
         with pytest.raises(KeyboardInterrupt):
             cell.result(20)

@@ -157,7 +157,7 @@ def test_kernels_that_can_not_be_started(lone_server: MakeServer, folder: Path, 
     kernelspec("silent", [sys.executable, "-c", "import threading; threading.Event().wait()"])
     server = lone_server(JUPYTER_PATH=str(folder / "jupyter"))
     server.stop()
-    (server.home / "config" / "server.toml").write_text("[limits]\nstart_s = 4\n")
+    (server.home / "config" / "server.toml").write_text("[limits]\nstart_s = 10\n")
     server.start()
     with connect(server.invite) as flame:
         assert {"missing", "hasty", "crashing", "silent"} <= {kernel.name for kernel in flame.kernels()}
@@ -165,7 +165,7 @@ def test_kernels_that_can_not_be_started(lone_server: MakeServer, folder: Path, 
         "missing": "/no/such/program",
         "hasty": "exit code 5",
         "crashing": "SIGABRT",
-        "silent": "no sign of life for 4 s",
+        "silent": "no sign of life for 10 s",
     }
     for name, words in expected.items():
         with pytest.raises(KernelStartFailed) as caught:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flame_kernel.client.about import GraphicsCard, differing, read
+from flame_kernel.client.about import GraphicsCard, read
 from flame_kernel.errors import ProtocolError
 from flame_kernel.worker.about import about, read_cards
 
@@ -36,12 +36,10 @@ def test_what_this_machine_tells_of_itself() -> None:
 
 def test_versions_that_differ() -> None:
     here = platform.python_version()
-    assert differing("3.7.1", {"pyzmq": "0.1", "no-such-package": "1"}) == {
-        "Python": (here, "3.7.1"),
-        "pyzmq": (version("pyzmq"), "0.1"),
-    }
+    told = {**about([]), "python": "3.7.1", "packages": {"numpy": "0.1", "no-such-package": "1"}}
+    assert read(told, "here").differs == {"Python": (here, "3.7.1"), "numpy": (version("numpy"), "0.1")}
     patch = f"{here.rpartition('.')[0]}.999"
-    assert differing(patch, {}) == {}
+    assert read({**told, "python": patch, "packages": {}}, "here").differs == {}
 
 
 def test_graphics_cards() -> None:

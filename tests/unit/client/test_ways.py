@@ -43,8 +43,7 @@ def test_what_is_no_unix_socket_is_none(worker: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "direct",
-    [Direct(0, KEY), Direct(-1, KEY), Direct(70_000, KEY), Direct(1, ""), Direct(1, KEY[1:]), Direct(1, "é" * 40)],
+    ("port", "key"), [(0, KEY), (-1, KEY), (70_000, KEY), (1, ""), (1, KEY[1:]), (1, "é" * 40)]
 )
 def test_what_cannot_be_is_not_tried(port: int, key: str) -> None:
     assert found(TCP, Welcome(1), Direct(port, key)) is None

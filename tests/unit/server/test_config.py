@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from flame_kernel.errors import ConfigurationError, FlameDisabled
-from flame_kernel.server.config import Limits, ServerConfig, config_file, load
+from flame_kernel.server.config import Direct, Limits, ServerConfig, config_file, load
 
 
 @pytest.fixture
@@ -77,6 +77,15 @@ def test_what_is_neither_yes_nor_no_is_an_error(environ: dict[str, str], word: s
         ("[limits]\nlease_s = nan", "must be a number above 0"),
         ("port = 70000", "port must be"),
         ("port = -1", "port must be"),
+        ("direct = 5", "direct must be a table"),
+        ("[direct]\ncolour = 1", "direct.colour is unknown; known are enabled, ports"),
+        ("[direct]\nenabled = 1", "direct.enabled must be a bool"),
+        ("[direct]\nports = 50000", "direct.ports must be a str"),
+        ('[direct]\nports = "some"', "auto, any, none or a range such as 50000-50100"),
+        ('[direct]\nports = "5-"', "auto, any, none or a range such as 50000-50100"),
+        ('[direct]\nports = "9-5"', "between 1 and 65535, the lower one first"),
+        ('[direct]\nports = "0-5"', "between 1 and 65535, the lower one first"),
+        ('[direct]\nports = "5-70000"', "between 1 and 65535, the lower one first"),
     ],
     ids=repr,
 )
@@ -92,3 +101,26 @@ def test_a_configuration_does_not_change(environ: dict[str, str]) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         load(environ).host = "0.0.0.0"  # type: ignore[misc]
     assert dataclasses.fields(ServerConfig)
+
+
+@pytest.mark.parametrize(
+    ("direct", "host", "ports"),
+    [
+        (Direct(), "127.0.0.1", (0, 0)),
+        (Direct(), "::1", (0, 0)),
+        (Direct(), "192.168.1.7", None),
+        (Direct(), "", None),
+        (Direct(), "nonsense", None),
+        (Direct(ports="any"), "192.168.1.7", (0, 0)),
+        (Direct(ports="any"), "", None),
+        (Direct(ports="none"), "127.0.0.1", None),
+        (Direct(ports="50000-50100"), "192.168.1.7", (50000, 50100)),
+        (Direct(ports="50000"), "127.0.0.1", (50000, 50000)),
+        (Direct(enabled=False), "127.0.0.1", None),
+        (Direct(enabled=False, ports="50000"), "127.0.0.1", None),
+    ],
+)
+def test_beyond_loopback_no_port_is_opened_unless_the_file_says_which(
+    direct: Direct, host: str, ports: tuple[int, int] | None
+) -> None:
+    assert direct.ports_at(host) == ports
