@@ -80,7 +80,8 @@ def test_stopping_the_debugger_ends_it(notebook: Frontend) -> None:
 
 def test_without_an_input_field_a_line_says_so_and_nothing_waits(notebook: Frontend) -> None:
     answer = notebook.execute("%flame_debug", allow_stdin=False)
-    assert answer.reply["ename"] == "StdinNotImplementedError"
+    assert answer.reply["ename"] == "SessionError"
+    assert "there is no way to ask here" in answer.reply["evalue"]
     (error,) = (message.content for message in answer if message.kind == "error")
     assert len(error["traceback"]) == 1
     assert notebook.execute("%%flame\nprint('free again')").text() == "free again\n"

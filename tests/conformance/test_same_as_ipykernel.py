@@ -40,7 +40,8 @@ def _named(name: str, function: Case) -> None:
 _named("result", _cells("6 * 7", "_ + 1", "'ü€𝄞\\u2028'"))
 _named("streams", _cells("import sys; print('out'); print('err', file=sys.stderr); print('out again')"))
 _named("large_output", _cells("print('x' * 300_000)"))
-_named("error", _cells("def f(x):\n    return 1 / x\n\nf(0)", "raise KeyError('ü')", "a b"))
+# Whether a cell that comes right behind a failing one is aborted is a matter of microseconds in ipykernel itself.
+_named("error", _cells("def f(x):\n    return 1 / x\n\nf(0)", "raise KeyError('ü')", "a b", stop_on_error=False))
 _named("silent", _cells("print('shown'); 1", silent=True))
 _named("silent_error", _cells("1 / 0", silent=True))
 _named("no_history", _cells("'not in history'", store_history=False))

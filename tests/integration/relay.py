@@ -139,6 +139,7 @@ class Relay:
         assert task is not None
         self._tasks.add(task)
         self.connections += 1
+        self._pairs.add(writer)  # from now on a cut cuts it, also while the way to the server is made
         ends = [writer]
         try:
             if self._refusing:
@@ -149,7 +150,7 @@ class Relay:
             ends.append(to_there)
             cut_after = self._cut_after if self._to_cut > 0 else None
             self._to_cut -= 1
-            self._pairs.update(ends)
+            self._pairs.add(to_there)
             pumps = [
                 asyncio.ensure_future(self._pump(reader, to_there, True, cut_after)),
                 asyncio.ensure_future(self._pump(there, writer, False)),
