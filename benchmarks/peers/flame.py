@@ -38,6 +38,11 @@ class FlamePeer(Peer):
     def start(self, folder: Path) -> None:
         """Start the server and pair with it."""
         os.environ["FLAME_HOME"] = str(folder / "h")
+        settings = folder / "h" / "config"
+        for place in (settings.parent, settings):
+            place.mkdir(mode=0o700)
+        # The crowds are in one session, beside the client that measures everything else.
+        (settings / "server.toml").write_text("[limits]\nclients = 128\n")
         self._target = str(folder / "s")
         where = ["-u", self._target] if self._unix else ["-p", "0"]
         command = [sys.executable, "-m", "flame_kernel", "serve", "--enable", *where]
