@@ -179,8 +179,8 @@ def absolute(kernel: str, folder: Path) -> str:
         folder: What a relative path begins at.
 
     Example:
-        >>> absolute("python3", Path("/work")), absolute("./.venv", Path("/work"))
-        ('python3', '/work/.venv')
+        >>> absolute("python3", Path("/srv/data")), absolute("./.venv", Path("/srv/data"))
+        ('python3', '/srv/data/.venv')
     """
     return os.path.normpath(folder / Path(kernel).expanduser()) if is_path(kernel) else kernel
 

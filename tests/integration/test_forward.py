@@ -322,8 +322,8 @@ def reached(flame: Flame, port: int) -> bool:
         flame.execute(f"import socket\nsocket.create_connection(('127.0.0.1', {port}), timeout=30).close()")
     except ConnectionRefusedError:
         return False
-    except ConnectionResetError:  # it was still waiting to be taken when the port was closed
-        return True
+    except ConnectionResetError:
+        pass  # it was still waiting to be taken when the port was closed
     return True
 
 

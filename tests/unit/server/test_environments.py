@@ -119,10 +119,10 @@ def test_an_environment_that_uses_the_systems_packages_may_be_ready(home: Path) 
 
 
 def test_relative_paths_begin_at_the_sessions_folder(home: Path) -> None:
-    work = Path("/work")
+    work = Path("/srv/data")
 
     assert environments.absolute("python3", work) == "python3"
-    assert environments.absolute("./.venv", work) == environments.absolute(".venv", work) == "/work/.venv"
+    assert environments.absolute("./.venv", work) == environments.absolute(".venv", work) == "/srv/data/.venv"
     assert environments.absolute("~/venvs/ml", work) == str(home / "venvs" / "ml")
     assert environments.absolute("/x/../y/bin/python", work) == "/y/bin/python"
 
