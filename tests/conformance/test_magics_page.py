@@ -10,7 +10,7 @@ import pytest
 from docs import magics as generator
 from flame_magics.extension import MAGICS
 from tests.conformance.kernels import Home, Kernel
-from tests.integration.servers import free_port
+from tests.ports import free_port
 
 CELLS = [
     cell

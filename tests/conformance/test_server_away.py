@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from tests.conformance.kernels import Home, Kernel, pid_of, running
+from tests.ports import free_port
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -26,13 +27,6 @@ def waiting(home: Home) -> Iterator[tuple[Kernel, str]]:
 
 
 # ---------------------------------------------------------------- the server is not there
-
-
-@pytest.fixture
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_no_server_is_one_line_in_the_cell_until_there_is_one(home: Home) -> None:
@@ -53,8 +47,8 @@ def test_no_server_is_one_line_in_the_cell_until_there_is_one(home: Home) -> Non
             kernel.shut_down()
 
 
-def test_a_host_that_was_never_paired_is_one_line(home: Home, free_port: int) -> None:
-    with running(home, "--host", f"127.0.0.1:{free_port}") as kernel:
+def test_a_host_that_was_never_paired_is_one_line(home: Home) -> None:
+    with running(home, "--host", f"127.0.0.1:{free_port()}") as kernel:
         front = kernel.frontend
         assert front.finish(front.send("kernel_info_request"), timeout=5).reply["status"] == "ok"
         evalue = front.execute("1").reply["evalue"]

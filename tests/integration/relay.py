@@ -40,6 +40,7 @@ class Relay:
         self._come_from: str | None = None
         self._old: list[asyncio.StreamWriter] = []
         self._refusing = False
+        self._cuts = 0
         self._cut_after = 0
         self._to_cut = 0
         self.connections = 0  # all that were ever accepted
@@ -120,30 +121,42 @@ class Relay:
         self._turns = {True: asyncio.Lock(), False: asyncio.Lock()}
         self._passing = asyncio.Event()
         self._passing.set()
-        self._server = await asyncio.start_server(self._serve, self._host, self._at)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._listener = socket.create_server((self._host, self._at), backlog=100)
+        self._listener.setblocking(False)
+        self.port = self._listener.getsockname()[1]
+        self._loop.add_reader(self._listener, self._accept)
 
     async def _close(self) -> None:
-        self._server.close()
+        self._loop.remove_reader(self._listener)
+        self._listener.close()
         self._reset()
         for writer in self._old:
             _reset(writer)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._server.wait_closed()
         await asyncio.sleep(0)  # transports close in the loop's next round
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        self.connections += 1
+    def _accept(self) -> None:
+        # Not by asyncio.start_server: what that has accepted and not yet handed on can be neither cut nor closed.
+        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
+            client, _ = self._listener.accept()
+            self.connections += 1
+            task = self._loop.create_task(self._serve(client, self._cuts))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(lambda _: client.close())
+
+    async def _serve(self, client: socket.socket, cuts: int) -> None:
+        if self._refusing:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST_ON_CLOSE)
+            return
+        reader, writer = await asyncio.open_connection(sock=client)
         self._pairs.add(writer)  # from now on a cut cuts it, also while the way to the server is made
         ends = [writer]
+        if cuts != self._cuts:
+            _reset(writer)  # it was accepted, and no more than that, when the cut came
         try:
-            if self._refusing:
-                return
             there, to_there = await asyncio.open_connection(
                 "127.0.0.1", self._target, local_addr=(self._come_from, 0) if self._come_from else None
             )
@@ -168,7 +181,6 @@ class Relay:
                 self._pairs.discard(end)
                 if end not in self._old:
                     _reset(end)
-            self._tasks.discard(task)
 
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, up: bool, at_most: int | None = None
@@ -189,6 +201,7 @@ class Relay:
                 await writer.drain()
 
     def _reset(self) -> None:
+        self._cuts += 1
         for writer in list(self._pairs):
             _reset(writer)
 

@@ -9,7 +9,6 @@ import queue
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -70,13 +69,6 @@ def end_sessions(home: Path) -> None:
                 for member in (*process.children(recursive=True), process):
                     member.kill()
         shutil.rmtree(record.parent)
-
-
-def free_port() -> int:
-    """Return a TCP port that nobody listens at, for a server that shall be found there again."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def end_all(home: Path, grace_s: float = 5.0) -> list[str]:

@@ -18,7 +18,8 @@ from pathlib import Path
 import psutil
 
 from flame_kernel.security.folders import private
-from tests.integration.servers import PATIENCE_S, Program, clean_environ, end_all, end_sessions, free_port, until
+from tests.integration.servers import PATIENCE_S, Program, clean_environ, end_all, end_sessions, until
+from tests.ports import free_port
 
 # A user who isn't root has no /usr/sbin on the PATH.
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")

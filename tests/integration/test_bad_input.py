@@ -36,6 +36,7 @@ from flame_kernel.security.keys import KeyPair
 from flame_kernel.security.known_hosts import KnownHosts
 from tests.integration.relay import Relay
 from tests.integration.servers import FlameServer, clean_environ, pair, run_script, until
+from tests.ports import free_port
 
 MakeServer = Callable[..., FlameServer]
 
@@ -230,18 +231,13 @@ def test_something_else_listens_there(other, how: str, pinned: Callable[[str, by
         )
 
 
-@pytest.fixture
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
-
-
-def test_nothing_listens_there(pinned: Callable[[str, bytes], None], free_port: int) -> None:
-    address = f"127.0.0.1:{free_port}"
+def test_nothing_listens_there(pinned: Callable[[str, bytes], None]) -> None:
+    port = free_port()
+    address = f"127.0.0.1:{port}"
     key = KeyPair.generate().public
     pinned(address, key)
     refusal(address, ServerUnreachable, address, "flame-server")
-    refusal(str(Invite.mint("127.0.0.1", free_port, key)), ServerUnreachable, address, "flame-server")
+    refusal(str(Invite.mint("127.0.0.1", port, key)), ServerUnreachable, address, "flame-server")
 
 
 def test_unknown_host_name(pinned: Callable[[str, bytes], None]) -> None:

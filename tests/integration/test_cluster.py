@@ -24,8 +24,9 @@ from flame_kernel.cluster import FlameCluster
 from flame_kernel.errors import SessionError
 from flame_kernel.security.folders import private
 from tests.integration.relay import Relay
-from tests.integration.servers import FlameServer, free_port, processes_of, run_script, short_folder, until
+from tests.integration.servers import FlameServer, processes_of, run_script, short_folder, until
 from tests.integration.work import in_thread
+from tests.ports import free_port
 
 # Each session and worker is a process that imports Dask, which takes its time on a busy machine.
 pytestmark = pytest.mark.timeout(300)

@@ -22,9 +22,10 @@ from flame_kernel.security.keys import KeyPair, load_or_create
 from flame_kernel.security.known_hosts import KnownHosts
 from tests.integration.guests import Guest, recorded
 from tests.integration.relay import Relay
-from tests.integration.servers import FlameServer, free_port, pair, short_folder, until
+from tests.integration.servers import FlameServer, pair, short_folder, until
 from tests.integration.test_direct import suspended
 from tests.integration.work import in_thread, wait_until_set
+from tests.ports import free_port
 
 SLEEP = "import time\nstarted = 1\ntime.sleep(60)"
 PATIENCE_MS = 10_000

@@ -16,7 +16,8 @@ import pytest
 from flame_kernel import Flame, Host, connect
 from flame_kernel.errors import KernelStartFailed, UnknownKernel
 from flame_kernel.versions import PYTHON, installed
-from tests.integration.servers import FlameServer, flame_command, free_port, short_folder
+from tests.integration.servers import FlameServer, flame_command, short_folder
+from tests.ports import free_port
 
 # pip may take its time to make the old environment, once in a checkout.
 pytestmark = pytest.mark.timeout(300)

@@ -20,8 +20,9 @@ from flame_kernel.client.calls.forward import Forward, Wanted
 from flame_kernel.errors import ForwardError, NotPermitted
 from tests.integration.guests import Guest
 from tests.integration.relay import Relay
-from tests.integration.servers import FlameServer, Program, flame_command, free_port, until
+from tests.integration.servers import FlameServer, Program, flame_command, until
 from tests.integration.work import in_thread
+from tests.ports import free_port
 
 MIB = 1024 * 1024
 

@@ -13,8 +13,9 @@ from flame_kernel import Flame, connect
 from flame_kernel.errors import FlameError, KeyRefused, NotPermitted, SessionError, UnknownSession
 from flame_kernel.security.authorized import AuthorizedKeys
 from tests.integration.guests import Guest, recorded, records, within
-from tests.integration.servers import FlameServer, free_port, short_folder, until
+from tests.integration.servers import FlameServer, short_folder, until
 from tests.integration.work import WAIT_FOR, in_thread
+from tests.ports import free_port
 
 MakeGuest = Callable[..., Guest]
 

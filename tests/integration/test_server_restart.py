@@ -13,8 +13,9 @@ import pytest
 from flame_kernel import Flame, Host, connect
 from flame_kernel.errors import SessionDied, UnknownSession
 from tests.integration.relay import Relay
-from tests.integration.servers import FlameServer, free_port, pair, until
+from tests.integration.servers import FlameServer, pair, until
 from tests.integration.work import WAIT_FOR, in_thread, wait_until_set
+from tests.ports import free_port
 
 End = Callable[[FlameServer], object]
 

@@ -13,8 +13,9 @@ import pytest
 
 from flame_kernel import connect
 from flame_kernel.errors import FlameError
-from tests.integration.servers import FlameServer, free_port, until
+from tests.integration.servers import FlameServer, until
 from tests.integration.work import in_thread
+from tests.ports import free_port
 
 MakeServer = Callable[..., FlameServer]
 
