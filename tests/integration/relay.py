@@ -219,7 +219,7 @@ class Relay:
         self._run(call())
 
     def _run(self, work: Any) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

@@ -26,7 +26,7 @@ from flame_kernel.errors import (
     SessionError,
     SessionRestarted,
 )
-from tests.integration.servers import FlameServer, Program
+from tests.integration.servers import PATIENCE_S, FlameServer, Program
 from tests.integration.work import in_thread, wait_until_set
 
 # ---------------------------------------------------------------- connecting
@@ -58,7 +58,7 @@ def test_private_session_ends_with_close(client: FlameServer) -> None:
     flame = connect(client.address)
     kernel = psutil.Process(flame.evaluate("__import__('os').getpid()"))
     flame.close()
-    kernel.wait(10)
+    kernel.wait(PATIENCE_S)
     with pytest.raises(LinkLost, match="connect again"):
         flame.evaluate("1")
 
@@ -69,7 +69,7 @@ def test_private_session_ends_when_its_script_does(client: FlameServer) -> None:
     script = Program([sys.executable, "-c", code], client.client_environ())
     assert script.wait() == 0, script.err
     with contextlib.suppress(psutil.NoSuchProcess):
-        psutil.Process(int(script.out[0])).wait(10)
+        psutil.Process(int(script.out[0])).wait(PATIENCE_S)
 
 
 def test_named_session_is_shared_and_stays(client: FlameServer) -> None:
@@ -249,8 +249,9 @@ def test_interrupt_ends_the_cell_within_a_second(flame: Flame) -> None:
 
 def test_restart_empties_the_namespace_and_ends_what_was_pending(own: Flame) -> None:
     own["x"] = 1
-    call = in_thread(own.evaluate, "__import__('time').sleep(60)")
+    call = in_thread(own.execute, "in_call = True\nimport time; time.sleep(60)")
     cell = in_thread(own.run, "in_cell = True\nimport time; time.sleep(60)", quiet=True)
+    wait_until_set(own, "in_call")
     wait_until_set(own, "in_cell")
     before = own.module("os").getpid()
     own.session.restart()

@@ -89,7 +89,7 @@ class Watched:
     def finish(self) -> None:
         """Make sure that the client's cell ends as if nothing had been."""
         self._gate.touch()
-        result = self._cell.result(10)
+        result = self._cell.result(30)
         assert (result.value, result.outputs[0]["text"]) == (42, "a\nb\n")
         assert self.most - self.memory < MEMORY
         assert not self.flame.closed
@@ -163,7 +163,7 @@ def test_frames_that_announce_more_than_they_may_have(fort: FlameServer, watched
                 while one.recv(1000):
                     pass
                 continue
-            one.settimeout(5)
+            one.settimeout(30)
             with contextlib.suppress(ConnectionError):
                 assert one.recv(1000) == b"", "it is hung up on at once"
         # At the largest size that is let through, the memory is bounded by the number of those that may stand there.
@@ -227,7 +227,7 @@ def test_a_key_with_too_many_connections_is_told_which_limit_it_is(
     calls = [in_thread(flame.evaluate, f"wait_for({str(gate)!r})") for _ in range(20)]
     until(lambda: sum(call.done() for call in calls) >= 20 - 12)
     gate.touch()
-    failed = [error for call in calls if (error := call.exception(10)) is not None]
+    failed = [error for call in calls if (error := call.exception(30)) is not None]
     assert {type(error) for error in failed} == {LimitExceeded}
     assert all("limits.connections_per_key" in str(error) for error in failed)
     assert len(failed) < 12

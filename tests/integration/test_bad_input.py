@@ -204,7 +204,7 @@ def hasty_server() -> Iterator[int]:
         thread.start()
         yield hasty.getsockname()[1]
         hasty.shutdown(socket.SHUT_RDWR)
-        thread.join(5)
+        thread.join(30)
 
 
 @contextmanager
@@ -289,7 +289,7 @@ def test_server_of_another_version_is_named(stranger: Path) -> None:
         thread.start()
         KnownHosts(stranger / "config" / "known_hosts").pin(f"127.0.0.1:{port}", pair.public)
         assert refusal(f"127.0.0.1:{port}", VersionMismatch) == refusal_text
-        thread.join(5)
+        thread.join(30)
 
 
 # ---------------------------------------------------------------- how it looks

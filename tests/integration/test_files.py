@@ -322,7 +322,7 @@ def test_a_copy_does_not_delay_an_interrupt(client: FlameServer, relay: Relay, h
         wait_until_set(flame, "running")
         flame.session.interrupt()
         with pytest.raises(KeyboardInterrupt):
-            cell.result(5)
+            cell.result(20)
         assert not copying.done()
         relay.heal()
         assert copying.result(PATIENCE_S).files == 1

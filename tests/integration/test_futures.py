@@ -6,7 +6,6 @@ import asyncio
 import concurrent.futures
 import signal
 import sys
-import threading
 import time
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
@@ -124,7 +123,7 @@ def test_futures_end_with_their_connection_and_with_their_session(client: FlameS
 
 
 CTRL_C = f"""
-import sys, threading
+import signal, sys
 from flame_kernel import connect
 flame = connect(sys.argv[1], session="ctrl-c")
 flame.execute({SPIN!r})
@@ -139,6 +138,10 @@ except KeyboardInterrupt as error:
 assert flame["state"] == "KeyboardInterrupt"
 assert flame.evaluate("1 + 1") == 2
 flame.execute("import threading; never = threading.Event()")
+def told(number, frame):
+    print("signalled", flush=True)
+    signal.default_int_handler(number, frame)
+signal.signal(signal.SIGINT, told)
 try:
     print("again", flush=True)
     flame.execute("waiting = 1; never.wait(60)")
@@ -161,7 +164,7 @@ def test_ctrl_c_interrupts_the_call_and_a_second_one_gives_up(client: FlameServe
             script.wait_for("again")
             wait_until_set(other, "waiting")
             script.signal(signal.SIGINT)
-            threading.Event().wait(0.5)  # two signals at once would be one
+            script.wait_for("signalled")  # two signals at once would be one
             script.signal(signal.SIGINT)
             script.wait_for("usable")
             assert script.wait() == 0, script.err

@@ -74,7 +74,7 @@ def test_death_between_calls_is_told_once_more_and_mended_by_a_restart(own: Flam
 
     os.kill(own.evaluate("__import__('os').getpid()"), signal.SIGKILL)
     with pytest.raises(SessionDied, match="SIGKILL"):
-        own.evaluate("1", timeout=10)
+        own.evaluate("1", timeout=30)
     own.session.restart()
     assert own.evaluate("2") == 2
 
@@ -241,4 +241,4 @@ def test_a_second_interrupt_reaches_what_a_cell_started_in_a_group_of_its_own(
 
     own.session.interrupt()
 
-    assert cell.result(10).value == "over"
+    assert cell.result(30).value == "over"
