@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +26,7 @@ from flame_kernel.errors import (
     SessionRestarted,
 )
 from tests.integration.servers import PATIENCE_S, FlameServer, Program
-from tests.integration.work import in_thread, wait_until_set
+from tests.integration.work import in_thread, quick, taken, wait_until_set
 
 # ---------------------------------------------------------------- connecting
 
@@ -225,10 +224,8 @@ def test_plain_connection_never_unpickles(client: FlameServer, tmp_path: Path) -
 
 
 def test_timeout_leaves_the_connection_usable(flame: Flame, gate: Path) -> None:
-    start = time.monotonic()
     with pytest.raises(FlameTimeout, match=r"0\.2 s"):
         flame.execute(f"wait_for({str(gate)!r})\nfinished = True", timeout=0.2)
-    assert time.monotonic() - start < 5
     assert flame.evaluate("2 + 2") == 4
     gate.touch()
     wait_until_set(flame, "finished")
@@ -236,14 +233,15 @@ def test_timeout_leaves_the_connection_usable(flame: Flame, gate: Path) -> None:
 
 
 def test_interrupt_ends_the_cell_within_a_second(flame: Flame) -> None:
-    flame.execute("globals().pop('spinning', None)")
-    cell = in_thread(flame.run, "spinning = True\nwhile True: pass", quiet=True, check=False)
-    wait_until_set(flame, "spinning")
-    start = time.monotonic()
-    flame.session.interrupt()
-    error = cell.result(20).error
-    assert isinstance(error, KeyboardInterrupt)
-    assert time.monotonic() - start < 1
+    def interrupting() -> float:
+        flame.execute("globals().pop('spinning', None)")
+        cell = in_thread(flame.run, "spinning = True\nwhile True: pass", quiet=True, check=False)
+        wait_until_set(flame, "spinning")
+        seconds = taken(lambda: (flame.session.interrupt(), cell.result(20)))
+        assert isinstance(cell.result().error, KeyboardInterrupt)
+        return seconds
+
+    quick(1.0, interrupting)
     assert flame.evaluate("spinning") is True
 
 
@@ -333,9 +331,10 @@ def library_frames(error: BaseException) -> int:
     return sum(frame.filename.startswith(folder) for frame in traceback.extract_tb(error.__traceback__))
 
 
-def test_our_own_errors_show_few_frames_of_ours(flame: Flame) -> None:
+def test_our_own_errors_show_few_frames_of_ours(flame: Flame, gate: Path) -> None:
     with pytest.raises(FlameTimeout) as caught:
-        flame.execute("import time; time.sleep(1)", timeout=0.05)
+        flame.execute(f"wait_for({str(gate)!r})", timeout=0.05)
+    gate.touch()
     assert library_frames(caught.value) <= 2
 
 

@@ -6,7 +6,6 @@ import asyncio
 import concurrent.futures
 import signal
 import sys
-import time
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 
@@ -189,11 +188,9 @@ def test_an_interrupt_reaches_what_the_call_has_started(flame: Flame) -> None:
     )
     future = flame.submit("run_sleep()")
     wait_until_set(flame, "begun")
-    start = time.monotonic()
     flame.execute("ended = None")
     future.cancel()
-    until(lambda: flame["ended"] == "KeyboardInterrupt")
-    assert time.monotonic() - start < 20
+    until(lambda: flame["ended"] == "KeyboardInterrupt")  # which the process would do by itself after a minute
 
 
 # ---------------------------------------------------------------- batches
@@ -310,9 +307,10 @@ async def test_a_cancelled_coroutine_interrupts_its_call(flame: Flame) -> None:
     await asyncio.to_thread(until, lambda: flame["aio_state"] == "KeyboardInterrupt")
 
 
-async def test_a_coroutine_that_takes_too_long_times_out(flame: Flame) -> None:
+async def test_a_coroutine_that_takes_too_long_times_out(flame: Flame, gate: Path) -> None:
     with pytest.raises(FlameTimeout, match=r"0\.1 s"):
-        await flame.aio.execute("import time; time.sleep(0.5)", timeout=0.1)
+        await flame.aio.execute(f"wait_for({str(gate)!r})", timeout=0.1)
+    await asyncio.to_thread(gate.touch)
     assert await flame.aio.evaluate("1") == 1
 
 
