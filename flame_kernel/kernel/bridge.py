@@ -109,7 +109,8 @@ class Bridge:
         Returns:
             How the process shall end.
         """
-        self._answers.status("starting")
+        # Not at once: who has subscribed by now is welcomed first.
+        asyncio.get_running_loop().call_soon(self._answers.status, "starting")
         self._door.open()
         try:
             return await self._exit
