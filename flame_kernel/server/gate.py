@@ -17,6 +17,7 @@ from flame_kernel.errors import (
     KeyRefused,
     ProtocolError,
     SessionDied,
+    SessionError,
     UnknownSession,
     VersionMismatch,
 )
@@ -281,6 +282,8 @@ class Gate:
             raise SessionDied(
                 f"session {session.key.name!r} on {self._host} died: {session.cause}; restart it to go on"
             )
+        if session.state is SessionState.ENDED:  # its process has not, and would never answer
+            raise SessionError(f"session {session.key.name!r} was closed")
         if not session.facts.calls:
             if session.facts.language == "python":
                 raise CallsUnavailable(

@@ -285,11 +285,12 @@ async def test_a_calls_lane_is_asked_to_greet_when_the_session_has_a_new_process
     house.only_session().on_process_change.pop()(SessionDied("it died"))
 
 
-async def test_a_calls_lane_is_refused_when_the_session_has_died_or_has_no_calls(house: House) -> None:
+async def test_a_calls_lane_is_refused_when_the_session_has_died_is_ending_or_has_no_calls(house: House) -> None:
     await house.attached(session="work")
     session = house.only_session()
     for state, facts, code in (
         (SessionState.DEAD, session.facts, "session-died"),
+        (SessionState.ENDED, session.facts, "session"),
         (SessionState.READY, KernelFacts("R", calls=False), "calls-unavailable"),
     ):
         session.state, session.facts = state, facts
