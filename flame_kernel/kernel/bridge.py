@@ -298,7 +298,7 @@ class Bridge:
         self._answers.welcome(topic)
 
     def _on_damage(self, channel: Channel, error: ProtocolError) -> None:
-        log.warning("%s: %s", channel.value.decode(), error)
+        log.warning("%s: %s", channel.decode(), error)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -17,6 +17,9 @@ from jupyter_client.kernelspec import KernelSpecManager
 
 from tests.conformance.frontend import Frontend
 
+# Generous on purpose: it bounds a hang, and nothing is measured with it.
+PATIENCE_S = 30.0
+
 
 class Home:
     """A FLAME_HOME under the temporary folder, with a short name: the paths of Unix sockets are limited."""
@@ -54,7 +57,7 @@ class Home:
 
 
 def _wait(processes: list[psutil.Process]) -> list[psutil.Process]:
-    return psutil.wait_procs(processes, timeout=5)[1]
+    return psutil.wait_procs(processes, timeout=PATIENCE_S)[1]
 
 
 def command_of(process: psutil.Process) -> list[str]:
@@ -121,22 +124,22 @@ class Kernel:
         """Ask the kernel to shut down, as Jupyter does, and wait until its process has ended."""
         request = self.frontend.send("shutdown_request", {"restart": restart}, "control")
         reply = self.frontend.wait_for(request, "shutdown_reply")
-        self.process.wait(10)
+        self.process.wait(PATIENCE_S)
         return reply.content
 
     def kill(self, number: int = signal.SIGKILL) -> int:
         self.process.send_signal(number)
-        return self.process.wait(10)
+        return self.process.wait(PATIENCE_S)
 
     def close(self) -> None:
         """End the kernel, politely if that works."""
         try:
             if self.process.poll() is None:
                 self.frontend.send("shutdown_request", {"restart": False}, "control")
-                self.process.wait(10)
+                self.process.wait(PATIENCE_S)
         finally:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(PATIENCE_S)
             for frontend in self._frontends:
                 frontend.close()
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from jupyter_client.connect import write_connection_file
 from jupyter_client.kernelspec import KernelSpecManager
 
 from tests.conformance.frontend import Frontend
-from tests.conformance.kernels import Home, pid_of, value_of
+from tests.conformance.kernels import PATIENCE_S, Home, pid_of, value_of
 
 
 class EditorsKernel:
@@ -55,8 +55,9 @@ class EditorsKernel:
         """End the process and what it started."""
         tree = [*psutil.Process(self.process.pid).children(recursive=True), self.process]
         for process in tree:
-            process.send_signal(number)
-        self.process.wait(10)
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+        self.process.wait(PATIENCE_S)
 
 
 @contextmanager
@@ -68,7 +69,7 @@ def opened(home: Home, folder: str = "runtime", *more: str) -> Iterator[EditorsK
         if kernel.process.poll() is None:
             kernel.end()
         kernel.process.kill()
-        kernel.process.wait(10)
+        kernel.process.wait(PATIENCE_S)
         kernel.frontend.close()
 
 
