@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import psutil
 
-from benchmarks.calm import until_calm
+from benchmarks.calm import LOOKS_UNTIL_IDLE, until_calm
 from benchmarks.effort import Effort
 from benchmarks.measure.calls import echoes_of
 from benchmarks.subject import Subject
@@ -25,7 +25,7 @@ def idle(subject: Subject, effort: Effort) -> Mapping[str, float]:
     for count in effort.sessions:
         sessions = subject.peer.sessions(count)
         server = psutil.Process(sessions.server)
-        until_calm(sessions.server, effort.settle_s)
+        until_calm(sessions.server, effort.settle_s, LOOKS_UNTIL_IDLE)
         figures[f"cpu_{count}"] = _cpu_percent(server, effort.idle_s)
         figures[f"server_{count}"] = server.memory_info().rss / _MEGABYTE
         figures["session"] = statistics.median(psutil.Process(pid).memory_info().rss for pid in sessions.kernels)

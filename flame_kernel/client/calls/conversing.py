@@ -23,6 +23,10 @@ from flame_kernel.transport.interface import Endpoint
 # Before a greeting that came to nothing is tried again, in seconds.
 _AGAIN_AFTER_S = 0.05
 
+# How long a caller waits to hear where the worker is, when the server has said that it will tell: a moment as a rule,
+# and calling through the server meanwhile would cost it a connection that is of no use a moment later.
+_TOLD_S = 0.1
+
 # How long a caller waits for the way straight to the worker before it takes the one through the server, in seconds;
 # how long the attempt may go on beside that.
 _PATIENCE_S = 0.25
@@ -191,7 +195,7 @@ class WorkerConversation:
         """Make a connection: straight to the worker where that comes up soon, else through the server."""
         patience = 0.0
         if self._attempt is None:
-            direct = self._ways.to_try()
+            direct = self._ways.to_try(_TOLD_S)
             if direct is not None:
                 self._begin_attempt(direct)
                 patience = _PATIENCE_S
@@ -255,10 +259,17 @@ class WorkerConversation:
 
     def _greet(self, deadline: float | None, waiting: bool) -> bool:
         """Greet server and worker over a new connection; false when it has to be done again."""
-        if not self._is_direct and not self._greet_server(deadline):
+        assert self._connection is not None
+        connection = self._connection
+        connection.wait_until_up(deadline)
+        # Both in one go: the server passes on what comes behind its own.
+        if not self._is_direct:
+            connection.send(self._greeting_for_server())
+        connection.send(self._conversation.greeting(Kind.HELLO, [self._name, self._client]))
+        if not self._is_direct and self._welcome(deadline) is None:
             return False
         try:
-            worker = self._ask(self._conversation.greeting(Kind.HELLO, [self._name, self._client]), deadline)
+            worker = self._welcome(deadline)
         except SessionRestarted:
             if waiting:
                 raise
@@ -276,20 +287,17 @@ class WorkerConversation:
         self._conversation.resume(worker.ack)
         return True
 
-    def _greet_server(self, deadline: float | None) -> bool:
+    def _greeting_for_server(self) -> Sequence[Buffer]:
         hello = messages.Hello(
             versions=(packets.VERSION,),
             lane=messages.LANE_CALLS,
             attachment=self._attachment,
             session=self._session,
         )
-        return self._ask(packets.encode(Kind.HELLO, [messages.encode(hello)]), deadline) is not None
+        return packets.encode(Kind.HELLO, [messages.encode(hello)])
 
-    def _ask(self, frames: Sequence[Buffer], deadline: float | None) -> Packet | None:
+    def _welcome(self, deadline: float | None) -> Packet | None:
         """Return the WELCOME that answers a greeting, ``None`` when the connection is gone."""
-        assert self._connection is not None
-        self._connection.wait_until_up(deadline)
-        self._connection.send(frames)
         while True:
             packet = self._receive(deadline)
             if packet is None:
