@@ -47,7 +47,7 @@ def callers(wire: Wire) -> Callers:
 
 def say(callers: Callers, peer: bytes, kind: Kind, *parts: bytes, number: int = 0, ack: int = 0) -> Any:
     taken = callers.take([peer, *encode(kind, list(parts), number=number, ack=ack)])
-    return None if taken is None else taken[:2]
+    return taken[0][:2] if taken else None
 
 
 def asked(callers: Callers, peer: bytes, number: int) -> Caller:
@@ -149,7 +149,7 @@ def test_who_has_heard_from_an_earlier_process_is_told_of_the_restart(callers: C
     "frames", [[], [b"junk"], encode(Kind.HELLO), encode(Kind.HELLO, [b"short"])], ids=["no", "junk", "empty", "short"]
 )
 def test_what_is_no_packet_or_no_greeting_is_refused(callers: Callers, wire: Wire, frames: list[Buffer]) -> None:
-    assert callers.take([b"p1", *frames]) is None
+    assert not callers.take([b"p1", *frames])
 
     assert wire.kinds(b"p1") == [Kind.REFUSED]
 

@@ -19,7 +19,7 @@ from flame_kernel.protocol.conversation import Conversation, Message
 from flame_kernel.protocol.packets import Kind, decode, encode
 from flame_kernel.protocol.references import Reference
 from flame_kernel.serialize import dump, load
-from flame_kernel.worker import main
+from flame_kernel.worker import crew
 from flame_kernel.worker.main import Worker
 from flame_kernel.worker.operations import Operations
 from tests.unit.rendezvous import rendezvous
@@ -246,8 +246,8 @@ def test_what_a_client_holds_goes_some_time_after_it_has_vanished(tmp_path: Path
 def test_one_more_call_than_may_wait_is_refused_and_the_others_are_carried_out(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(main, "MAX_CALLS", 2)
-    monkeypatch.setattr(main, "MAX_WAITING", 3)
+    monkeypatch.setattr(crew, "MAX_CALLS", 2)
+    monkeypatch.setattr(crew, "MAX_WAITING", 3)
     may_end = threading.Event()
     place.namespace["may_end"] = may_end
     ann, bob = place.client(), place.client()
