@@ -153,8 +153,8 @@ class Outbox:
         Returns:
             Its number.
         """
-        weight = sum(map(len, parts))
-        number = self.last + 1
+        weight = len(parts[0]) if len(parts) == 1 else sum(map(len, parts))
+        number = self._first + len(self._kept)
         shelved = self._shelf is not None and self._shelf.put(number, parts)
         if shelved and self._in_memory + weight > self._memory_bytes:
             self._kept.append((None, weight))
@@ -162,10 +162,11 @@ class Outbox:
             self._kept.append((parts, weight))
             self._in_memory += weight
         self.kept_bytes += weight
-        first = self._first
-        while self._limit_bytes is not None and self.kept_bytes > self._limit_bytes and len(self._kept) > 1:
-            self._drop_oldest()
-        self._clear_shelf(first)
+        if self._limit_bytes is not None and self.kept_bytes > self._limit_bytes:
+            first = self._first
+            while self.kept_bytes > self._limit_bytes and len(self._kept) > 1:
+                self._drop_oldest()
+            self._clear_shelf(first)
         return number
 
     def restore(self, first: int, weights: Sequence[int]) -> None:
@@ -187,20 +188,24 @@ class Outbox:
             Messages, and a gap before them where some are gone. They count as sent on this connection.
         """
         out: list[Numbered | Gap] = []
+        last = self._first + len(self._kept) - 1
+        if self._next > last and self._told >= self._first - 1:
+            return out
         if self._told < self._first - 1 and self._has_credit():  # else a slow reader would be sent one for each push
             self._told = self._first - 1
             out.append(Gap(self._told))
-        self._next = max(self._next, self._first)
-        while self._next <= self.last and self._has_credit():
-            parts, weight = self._kept[self._next - self._first]
+        number = max(self._next, self._first)
+        while number <= last and self._has_credit():
+            parts, weight = self._kept[number - self._first]
             if parts is None:
                 assert self._shelf is not None
-                parts = self._shelf.get(self._next)
-            out.append(Numbered(self._next, parts))
-            self._told = max(self._told, self._next)
-            self._under_way.append((self._next, weight))
+                parts = self._shelf.get(number)
+            out.append(Numbered(number, parts))
+            self._under_way.append((number, weight))
             self._under_way_bytes += weight
-            self._next += 1
+            self._told = max(self._told, number)
+            number += 1
+        self._next = number
         return out
 
     def acknowledge(self, number: int) -> None:
@@ -217,6 +222,8 @@ class Outbox:
         while self._under_way and self._under_way[0][0] <= number:
             self._under_way_bytes -= self._under_way.popleft()[1]
         first = self._first
+        if number < first:
+            return
         while self._first <= number and self._kept:
             self._drop_oldest()
         self._clear_shelf(first)

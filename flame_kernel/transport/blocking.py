@@ -17,7 +17,7 @@ from flame_kernel.buffers import Buffer
 from flame_kernel.errors import FlameTimeout, KeyRefused, LinkLost
 from flame_kernel.transport.dialler import CAUSES, EVENTS, client_socket
 from flame_kernel.transport.interface import Cause, Endpoint
-from flame_kernel.transport.sockets import descriptor, has_more, receive, send
+from flame_kernel.transport.sockets import DONT_WAIT, descriptor, has_more, receive, send
 
 # Where Ctrl-C does not end a wait, how often to look for it, in milliseconds; elsewhere nothing has to be looked for.
 _LOOK_EVERY_MS = -1 if os.name == "posix" else 500
@@ -171,7 +171,7 @@ class Connection:
     def send(self, frames: Sequence[Buffer]) -> None:
         """Send a message; what can't be sent is dropped, which ``receive`` tells of."""
         try:
-            send(self._socket, frames, zmq.NOBLOCK)
+            send(self._socket, frames, DONT_WAIT)
         except zmq.Again:
             return
 

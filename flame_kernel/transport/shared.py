@@ -91,7 +91,7 @@ class SharedSocket:
             if self._closed:
                 return False
             try:
-                send(self._socket, frames, zmq.NOBLOCK)
+                send(self._socket, frames, DONT_WAIT)
             except zmq.ZMQError as error:
                 if no_way(error):
                     return False

@@ -41,6 +41,7 @@ class WorkerConversation:
         wake: Rung to end a wait.
         conversation: The client's conversation on the session lane, by which a session is found that was renamed.
         ways: The ways to the worker; that through the server alone unless given.
+        rows: Send what is said together in one packet; answers may come so from then on.
     """
 
     def __init__(
@@ -52,7 +53,9 @@ class WorkerConversation:
         wake: Wake,
         conversation: str = "",
         ways: Ways | None = None,
+        rows: bool = False,
     ) -> None:
+        self._rows = rows
         self._ways = ways or Ways(endpoint)
         self._attempt: Connection | None = None  # straight to the worker, while the connection is another
         self._attempt_until = 0.0
@@ -97,14 +100,10 @@ class WorkerConversation:
         """Say something; :meth:`flush` sends it. Returns its number."""
         return self._conversation.push(parts)
 
-    def flush(self, rows: bool = False) -> None:
-        """Send what may be sent now, and acknowledge what presses.
-
-        Args:
-            rows: Send what goes together in one packet; answers may come so from then on.
-        """
+    def flush(self) -> None:
+        """Send what may be sent now, and acknowledge what presses."""
         if self._connection is not None:
-            for frames in self._conversation.outgoing(rows):
+            for frames in self._conversation.outgoing(self._rows):
                 self._connection.send(frames)
 
     def next(self, deadline: float | None, *, waiting: bool, until: float | None = None) -> Message | None:

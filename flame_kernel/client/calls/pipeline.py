@@ -189,7 +189,7 @@ class Pipeline:
         if not self._under_way and not talk.unheard:
             talk.improve()
         lively = self._take_orders()
-        talk.flush(rows=True)
+        talk.flush()
         self._forget_heard()
         if self._closing:
             talk.ping()
@@ -242,6 +242,7 @@ class Pipeline:
             # Nothing acknowledges the answer before this has been said, so the worker still has the value.
             order.number = self._say(Operation.HOLD, (answer.call,))
             self._under_way[order.number] = order
+            self._talk.flush()  # before more is taken, of which this would tell
 
     def _say(self, operation: Operation, operands: Any, oneway: bool = False) -> int:
         form, parts = dump(operands, self._plain)
