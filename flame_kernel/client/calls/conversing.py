@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Sequence
 
 import zmq
@@ -44,6 +45,7 @@ class WorkerConversation:
         wake: Rung to end a wait.
         conversation: The client's conversation on the session lane, by which a session is found that was renamed.
         ways: The ways to the worker; that through the server alone unless given.
+        rows: Send what is said together in one packet; answers may come so from then on.
     """
 
     def __init__(
@@ -55,7 +57,9 @@ class WorkerConversation:
         wake: Wake,
         conversation: str = "",
         ways: Ways | None = None,
+        rows: bool = False,
     ) -> None:
+        self._rows = rows
         self._ways = ways or Ways(endpoint)
         self._attempt: Connection | None = None  # straight to the worker, while the connection is another
         self._attempt_until = 0.0
@@ -69,6 +73,12 @@ class WorkerConversation:
         self._conversation = Conversation()
         self._connection: Connection | None = None
         self._epoch = b""
+        self._row: deque[Packet] = deque()  # what came together, and has not been taken yet
+
+    @property
+    def arrived(self) -> bool:
+        """Whether the next message is here already."""
+        return bool(self._row)
 
     @property
     def name(self) -> str:
@@ -97,15 +107,16 @@ class WorkerConversation:
     def flush(self) -> None:
         """Send what may be sent now, and acknowledge what presses."""
         if self._connection is not None:
-            for frames in self._conversation.outgoing():
+            for frames in self._conversation.outgoing(self._rows):
                 self._connection.send(frames)
 
-    def next(self, deadline: float | None, *, waiting: bool) -> Message | None:
+    def next(self, deadline: float | None, *, waiting: bool, until: float | None = None) -> Message | None:
         """Wait for the worker's next message, on a new connection if need be.
 
         Args:
             deadline: Until when, in ``time.monotonic()`` seconds; ``None`` for as long as it takes.
             waiting: Whether something was asked that a restart of the session leaves without answer.
+            until: Until when to wait for a message, if not until the deadline, which is that of a new connection.
 
         Returns:
             The message; ``None`` when the time is up, or somebody has woken this thread.
@@ -120,11 +131,15 @@ class WorkerConversation:
             if self._connection is None:
                 self.connect(deadline, waiting=waiting)
                 self.flush()
-            packet = self._receive(deadline)
+            # One message of a row after the other: what is acknowledged has been dealt with.
+            packet = self._row.popleft() if self._row else self._receive(until or deadline)
             if packet is None:
                 if not self._is_gone():
                     return None
                 self._let_go()
+                continue
+            if packet.kind is Kind.ROW:
+                self._row.extend(packets.each(packet))
                 continue
             event = self._conversation.take(packet)
             if isinstance(event, Message):
@@ -183,6 +198,7 @@ class WorkerConversation:
 
     def drop(self) -> None:
         """Let go of the connection; the conversation goes on over the next."""
+        self._row.clear()  # what was not taken is sent again
         if self._connection is not None:
             self._connection.close()
             self._connection = None
