@@ -14,6 +14,7 @@ from typing import Any, Callable
 from flame_kernel.buffers import Buffer
 from flame_kernel.errors import FlameError, ProtocolError, SessionRestarted, UnknownHandle
 from flame_kernel.protocol.conversation import Conversation, Hole, Message
+from flame_kernel.protocol.fragments import Assembler, split
 from flame_kernel.protocol.packets import Kind, Packet, decode, encode
 from flame_kernel.worker.admitted import Admitted, Authority
 
@@ -39,6 +40,7 @@ class Caller:
         self._kept: dict[int, tuple[int, Any]] = {}  # by call: the number of its answer, and its value
         self._lock = threading.Lock()
         self._conversation = Conversation()
+        self._assembler = Assembler()
         self._peer: bytes | None = None
         self.authority = Authority(b"")  # that of the latest connection, which tells what the client may do
 
@@ -82,7 +84,10 @@ class Caller:
                 # The acknowledgement may have made room for answers that wait; and who says much that isn't answered
                 # waits for ours.
                 self._flush()
-            return event if isinstance(event, Message) else None
+            if not isinstance(event, Message):
+                return None
+            parts = self._assembler.take(event.parts)
+            return None if parts is None else Message(event.number, parts)
 
     def answer(self, parts: Sequence[Buffer]) -> int:
         """Send an answer; it's kept until the client has it.
@@ -91,14 +96,14 @@ class Caller:
             The answer's number.
         """
         with self._lock:
-            number = self._conversation.push(parts)
+            number = self._push(parts)
             self._flush()
         return number
 
     def answer_and_keep(self, call: int, value: Any, parts: Sequence[Buffer]) -> None:
         """Send an answer, and keep its value until the client goes on: it may be unable to load it."""
         with self._lock:
-            self._kept[call] = (self._conversation.push(parts), value)
+            self._kept[call] = (self._push(parts), value)
             self._flush()
 
     def kept(self, call: int) -> Any:
@@ -129,6 +134,12 @@ class Caller:
             if self._peer is not None and not self._send([self._peer, *encode(Kind.ACK)]):
                 self._peer = None
             return self._peer is not None
+
+    def _push(self, parts: Sequence[Buffer]) -> int:
+        number = 0
+        for message in split(parts):
+            number = self._conversation.push(message)
+        return number
 
     def _flush(self) -> None:
         if self._peer is None:
