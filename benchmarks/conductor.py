@@ -191,4 +191,6 @@ class Run:
 
 def _clean_environ() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("FLAME_", "JPY_"))}
+    # Installed packages are compiled, everybody's: else what is measured of a start is Python's compiler.
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)
     return {**kept, "PYTHONUNBUFFERED": "1"}

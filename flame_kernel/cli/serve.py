@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import os
-import signal
-import socket
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +13,6 @@ import click
 from flame_kernel.cli import old_clients
 from flame_kernel.cli.old_clients import OldClients
 from flame_kernel.cli.style import HELP, ROLES, errors_in_one_line
-
-# How long an invite is good for unless told otherwise, in seconds.
-_INVITE_LIFETIME_S = 3600.0
 
 
 @click.command(context_settings=HELP)
@@ -52,6 +43,9 @@ def serve(
     It is off until it's enabled: by FLAME_ENABLED=true, --enable, or 'enabled = true' in server.toml. It prints what it
     listens on, who is admitted, a fresh invite, and then 'server is running.' Ctrl-C ends it.
     """
+    import logging
+
+    from flame_kernel.cli import serving
     from flame_kernel.client.links.embedded import keyed_socket_path, socket_path
     from flame_kernel.server.config import load
     from flame_kernel.server.daemon import in_background
@@ -61,7 +55,7 @@ def serve(
     if embedded:
         local, keyed = socket_path(config.folders), keyed_socket_path(config.folders)
         config = replace(config, enabled=True, port=None, socket=local, keyed_socket=keyed, until_idle=True)
-        sys.exit(in_background(lambda ready: _serve(config, lambda _: ready())))
+        sys.exit(in_background(lambda ready: serving.serve(config, lambda _: ready())))
     config = replace(
         config,
         enabled=config.enabled or enable,
@@ -70,10 +64,12 @@ def serve(
         socket=None if unixsocket is None else unixsocket.expanduser().absolute(),
         key_file=None if key is None else key.expanduser().absolute(),
     )
-    on_ready = _quietly if quiet else lambda listening: _announce(config, listening)
+    on_ready = _quietly if quiet else lambda listening: serving.announce(config, listening)
     if pyro4 is not None:
-        sys.exit(_serve(config, on_ready, OldClients(pyro4, pyro4_host, not pyro4_no_hmac, quiet, verbose).serve))
-    sys.exit(_serve(config, on_ready))
+        sys.exit(
+            serving.serve(config, on_ready, OldClients(pyro4, pyro4_host, not pyro4_no_hmac, quiet, verbose).serve)
+        )
+    sys.exit(serving.serve(config, on_ready))
 
 
 @click.command()
@@ -83,74 +79,23 @@ def serve(
 @click.option("--role", type=click.Choice(ROLES), default="admin", show_default=True, help="What its user may do.")
 def invite(host: str | None, port: int | None, minutes: float, role: str) -> None:
     """Print a fresh invite to this machine's server; it works once."""
+    import socket
+
+    from flame_kernel.cli.serving import fresh_invite, name_for_clients
     from flame_kernel.security.keys import load_or_create
     from flame_kernel.server.config import load
     from flame_kernel.server.main import key_path
 
     config = load(os.environ)
     keys = load_or_create(key_path(config), f"server key of {socket.gethostname()}")
-    where = host or _name_for_clients(config.host)
-    click.echo(_fresh_invite(config, where, port or config.port or 0, keys.public, minutes * 60, role))
+    where = host or name_for_clients(config.host)
+    click.echo(fresh_invite(config, where, port or config.port or 0, keys.public, minutes * 60, role))
 
 
 def serve_main() -> None:
     """Run ``flame-server``, which is ``flame serve``."""
     with errors_in_one_line():
         serve.main(prog_name="flame-server")
-
-
-def _serve(config: Any, on_ready: Callable[[Any], None], run: Callable[..., Any] | None = None) -> int:
-    from flame_kernel.server.main import serve
-
-    run = run or serve
-
-    async def until_stopped() -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop.set)
-        await run(config, os.environ, stop, on_ready)
-
-    with errors_in_one_line():
-        asyncio.run(until_stopped())
-    return 0
-
-
-def _announce(config: Any, listening: Any) -> None:
-    from flame_kernel.security.key_text import fingerprint
-    from flame_kernel.server.main import authorized_keys
-
-    admitted = [
-        f"{entry.comment or entry.fingerprint} ({entry.role.value})" for entry in authorized_keys(config).entries()
-    ]
-    if listening.port:
-        click.echo(
-            f"listening on {listening.host}:{listening.port}, encrypted; key {fingerprint(listening.keys.public)}"
-        )
-    if listening.socket:
-        click.echo(f"listening on {listening.socket}, for this user only")
-    click.echo(f"admitted: {', '.join(admitted) or 'nobody yet'}")
-    if listening.port:
-        text = _fresh_invite(
-            config, _name_for_clients(listening.host), listening.port, listening.keys.public, _INVITE_LIFETIME_S
-        )
-        click.echo(f"invite (works once, for an hour): {text}")
-    click.echo("server is running.")
-
-
-def _name_for_clients(host: str) -> str:
-    """Return what clients should call this host; the address that stands for all interfaces leads them nowhere."""
-    return socket.gethostname() if host in ("0.0.0.0", "::", "*") else host
-
-
-def _fresh_invite(config: Any, host: str, port: int, server_key: bytes, lifetime_s: float, role: str = "admin") -> str:
-    from flame_kernel.security.authorized_key import Role
-    from flame_kernel.security.invites import Invite
-    from flame_kernel.server.main import invite_book
-
-    fresh = Invite.mint(host, port, server_key)
-    invite_book(config).issue(fresh, lifetime_s, time.time(), Role.named(role))
-    return str(fresh)
 
 
 def _quietly(listening: Any) -> None:

@@ -5,7 +5,6 @@ Each takes the server as its first argument where there are two; else FLAME_HOST
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def ls(host: str | None, as_json: bool) -> None:
     """List the sessions on HOST that belong to this client's key."""
+    import json
+
     import msgspec
 
     from flame_kernel import Host

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
-from collections.abc import Collection, Coroutine, Mapping
+from collections.abc import Awaitable, Collection, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Jupyter kills a kernel that takes longer than 5 s over its shutdown; a restart that isn't done by then goes on at the
-# server.
+# Jupyter kills a kernel that takes longer than 5 s over its shutdown; what isn't done by then goes on at the server.
 _SHUTDOWN_S = 4.0
 
 # A restart's new process is the next bridge's to wait for: both start at the same time. This is for the old one's end,
@@ -110,7 +109,8 @@ class Bridge:
         Returns:
             How the process shall end.
         """
-        self._answers.status("starting")
+        # Not at once: who has subscribed by now is welcomed first.
+        asyncio.get_running_loop().call_soon(self._answers.status, "starting")
         self._door.open()
         try:
             return await self._exit
@@ -120,10 +120,16 @@ class Bridge:
                 task.cancel()
             self._door.close()
             self._notebook.close()
+            # What was being opened has sockets until it hears of its end, and their context waits for them.
+            if self._tasks:
+                await asyncio.wait(self._tasks)
+            await self._door.empty()
 
     def detach(self) -> None:
-        """End the bridge; the session goes on."""
-        self._finish(Exit.DONE)
+        """End the bridge; the session goes on, unless its end is under way."""
+        # Half-way through the time that it gives a kernel to shut down Jupyter sends a signal as well.
+        if not self._shutting_down:
+            self._finish(Exit.DONE)
 
     def _finish(self, how: Exit) -> None:
         if not self._exit.done():
@@ -209,16 +215,17 @@ class Bridge:
     async def _shut_down(self, channel: Channel, request: Envelope) -> None:
         self._shutting_down = True
         restart = bool(request.content().get("restart"))
+        deadline = asyncio.get_running_loop().time() + _SHUTDOWN_S
         await self._door.settled(_SHUTDOWN_S)
         session = self._door.session
         try:
             if session is not None and restart:
-                await asyncio.wait_for(_restart(session), _SHUTDOWN_S)
+                await _by(deadline, _restart(session))
             elif session is None and not restart and not self._settings.detach:
                 self._door.give_up()
             elif session is not None and not self._settings.detach:
                 self._settings.moves.forget()
-                await asyncio.wait_for(session.end(), _SHUTDOWN_S)
+                await _by(deadline, session.end())
         except FlameError as error:
             self._answers.stream(f"[flame] {error}\n", self._last_cell)
         except TimeoutError:
@@ -298,12 +305,17 @@ class Bridge:
         self._answers.welcome(topic)
 
     def _on_damage(self, channel: Channel, error: ProtocolError) -> None:
-        log.warning("%s: %s", channel.value.decode(), error)
+        log.warning("%s: %s", channel.decode(), error)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _by(deadline: float, work: Awaitable[None]) -> None:
+    async with asyncio.timeout_at(deadline):
+        await work
 
 
 async def _restart(session: SessionClient) -> None:

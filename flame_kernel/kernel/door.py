@@ -79,6 +79,7 @@ class Door:
         self._used = False
         self._coming_up = False
         self._opening: asyncio.Task[None] | None = None
+        self._cancelled: set[asyncio.Task[None]] = set()
         self._why_not: FlameError | None = None
         self._late: FlameError | None = None
         self._waiting: list[tuple[Channel, Envelope]] = []
@@ -173,6 +174,11 @@ class Door:
             self._client.close(leave=True)
             self._client = None
 
+    async def empty(self) -> None:
+        """Wait until what was being opened when the door was closed has let go of its sockets."""
+        if self._cancelled:
+            await asyncio.wait(self._cancelled)
+
     def give_up(self) -> None:
         """End the session that is being started: nobody waits for it any more."""
         self._connector.leave()
@@ -180,6 +186,8 @@ class Door:
     def _shut_opening(self) -> None:
         if self._opening is not None:
             self._opening.cancel()
+            self._cancelled.add(self._opening)
+            self._opening.add_done_callback(self._cancelled.discard)
             self._opening = None
 
     def ask(self, channel: Channel, envelope: Envelope) -> None:

@@ -61,7 +61,7 @@ class Conversation:
         1
         >>> from flame_kernel.protocol.packets import decode
         >>> [there.take(decode(frames)) for frames in here.outgoing()]
-        [Message(number=1, parts=[<memory at ...>])]
+        [Message(number=1, parts=[b'hello'])]
         >>> here.take(decode(there.acknowledge())), here.pending
         (None, 0)
     """

@@ -109,6 +109,7 @@ class Outbox:
         self._kept: deque[tuple[Sequence[Buffer] | None, int]] = deque()
         self._in_memory = 0
         self._first = 1  # the number of the oldest message kept
+        self.last = 0  # that of the newest message, 0 before the first
         self._next = 1  # the number of the next message to go out on this connection
         # Number and bytes of what was sent on this connection and is not acknowledged. A message that had to make room
         # is under way all the same: it must not give credit to the next.
@@ -120,11 +121,6 @@ class Outbox:
     def __len__(self) -> int:
         """How many messages are kept."""
         return len(self._kept)
-
-    @property
-    def last(self) -> int:
-        """The number of the newest message, 0 before the first."""
-        return self._first + len(self._kept) - 1
 
     def newest(self, limit_bytes: int) -> list[Sequence[Buffer]]:
         """Return the newest of the messages that are kept, in order.
@@ -154,19 +150,17 @@ class Outbox:
             Its number.
         """
         weight = sum(map(len, parts))
-        number = self.last + 1
-        shelved = self._shelf is not None and self._shelf.put(number, parts)
+        self.last += 1
+        shelved = self._shelf is not None and self._shelf.put(self.last, parts)
         if shelved and self._in_memory + weight > self._memory_bytes:
             self._kept.append((None, weight))
         else:
             self._kept.append((parts, weight))
             self._in_memory += weight
         self.kept_bytes += weight
-        first = self._first
-        while self._limit_bytes is not None and self.kept_bytes > self._limit_bytes and len(self._kept) > 1:
-            self._drop_oldest()
-        self._clear_shelf(first)
-        return number
+        if self._limit_bytes is not None and self.kept_bytes > self._limit_bytes:
+            self._make_room(self._limit_bytes)
+        return self.last
 
     def restore(self, first: int, weights: Sequence[int]) -> None:
         """Go on where an earlier process ended, with what it left on the shelf.
@@ -176,6 +170,7 @@ class Outbox:
             weights: The size of each, in bytes.
         """
         self._first = self._next = first
+        self.last = first + len(weights) - 1
         self._kept.extend((None, weight) for weight in weights)
         self.kept_bytes = sum(weights)
         self._told = self.last  # any of them may have been sent
@@ -187,6 +182,8 @@ class Outbox:
             Messages, and a gap before them where some are gone. They count as sent on this connection.
         """
         out: list[Numbered | Gap] = []
+        if self._next > self.last and self._told >= self._first - 1:  # as mostly: this is asked for each packet
+            return out
         if self._told < self._first - 1 and self._has_credit():  # else a slow reader would be sent one for each push
             self._told = self._first - 1
             out.append(Gap(self._told))
@@ -216,10 +213,10 @@ class Outbox:
             raise ProtocolError(f"message {number} was acknowledged, but {self._told} is the last that was sent")
         while self._under_way and self._under_way[0][0] <= number:
             self._under_way_bytes -= self._under_way.popleft()[1]
-        first = self._first
-        while self._first <= number and self._kept:
-            self._drop_oldest()
-        self._clear_shelf(first)
+        if self._first <= number and self._kept:
+            while self._first <= number and self._kept:
+                self._drop_oldest()
+            self._clear_shelf()
 
     def resume(self, received: int) -> None:
         """Begin anew on a new connection.
@@ -240,6 +237,13 @@ class Outbox:
         under_way = len(self._under_way)
         return under_way < self._window_messages and (under_way == 0 or self._under_way_bytes < self._window_bytes)
 
+    def _make_room(self, limit_bytes: int) -> None:
+        first = self._first
+        while self.kept_bytes > limit_bytes and len(self._kept) > 1:
+            self._drop_oldest()
+        if self._first > first:
+            self._clear_shelf()
+
     def _drop_oldest(self) -> None:
         parts, weight = self._kept.popleft()
         self.kept_bytes -= weight
@@ -247,8 +251,8 @@ class Outbox:
             self._in_memory -= weight
         self._first += 1
 
-    def _clear_shelf(self, first: int) -> None:
-        if self._shelf is not None and self._first > first:
+    def _clear_shelf(self) -> None:
+        if self._shelf is not None:
             self._shelf.forget(self._first - 1)
 
 

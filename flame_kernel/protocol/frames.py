@@ -19,6 +19,7 @@ This module is loaded inside sessions too: standard library and Python 3.9.
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Sequence
 
@@ -51,11 +52,12 @@ def pack(parts: Sequence[Buffer], prefix: bytes = b"") -> list[Buffer]:
         >>> unpack(pack([b"header", b"body"])) == [b"header", b"body"]
         True
     """
-    if len(parts) > MAX_PARTS:
-        raise ProtocolError(f"a message of {len(parts)} parts can't be sent; the limit is {MAX_PARTS} parts")
+    count = len(parts)
+    if count > MAX_PARTS:
+        raise ProtocolError(f"a message of {count} parts can't be sent; the limit is {MAX_PARTS} parts")
     lengths = list(map(len, parts))
     if max(lengths, default=0) < OWN_FRAME and sum(lengths) <= CHUNK:  # nearly all messages
-        return [b"".join((prefix, _table(lengths), *parts))]
+        return [b"".join((prefix, _table(count).pack(count, *lengths), *parts))]
     inline: list[Buffer] = []
     room = CHUNK  # many small parts don't make a first frame without end
     frames: list[Buffer] = [b""]
@@ -67,57 +69,59 @@ def pack(parts: Sequence[Buffer], prefix: bytes = b"") -> list[Buffer]:
         else:
             inline.append(part)
             room -= length
-    frames[0] = b"".join((prefix, _table(lengths), *inline))
+    frames[0] = b"".join((prefix, _table(count).pack(count, *lengths), *inline))
     return frames
 
 
-def unpack(frames: Sequence[Buffer], offset: int = 0) -> list[memoryview]:
-    """Take packed frames apart; what came in several frames is joined, nothing else is copied.
+def unpack(frames: Sequence[Buffer], offset: int = 0) -> list[Buffer]:
+    """Take packed frames apart; what came in several frames is joined, what came in a view is not copied.
 
     Args:
         frames: What arrived.
         offset: Where the table starts in the first frame, after the prefix.
 
     Returns:
-        Views of the parts, in order.
+        The parts, in order: bytes of bytes, views of views.
 
     Raises:
         ProtocolError: The frames contradict their table.
 
     Example:
-        >>> [bytes(part) for part in unpack(pack([b"a", b"", b"c"]))]
+        >>> unpack(pack([b"a", b"", b"c"]))
         [b'a', b'', b'c']
     """
     if not frames:
         raise ProtocolError("a message without frames arrived")
-    first = memoryview(frames[0])
+    first = frames[0]
     try:
         (count,) = _COUNT.unpack_from(first, offset)
         if count > MAX_PARTS:
             raise ProtocolError(f"a message of {count} parts arrived; the limit is {MAX_PARTS} parts")
-        table = struct.unpack_from(f"!{count}Q", first, offset + _COUNT.size)
+        table = _table(count)
+        _, *entries = table.unpack_from(first, offset)
     except struct.error as error:
         raise ProtocolError("a message arrived whose table of parts is cut short") from error
-    position = offset + _COUNT.size + 8 * count
-    parts: list[memoryview] = []
+    position = offset + table.size
+    parts: list[Buffer] = []
     apart = 1
-    for entry in table:
-        length = entry & ~_APART
-        if entry & _APART:
-            part, apart = _join(frames, apart, length)
+    for entry in entries:
+        if entry < _APART:
+            end = position + entry
+            parts.append(first[position:end])
+            position = end
         else:
-            part = first[position : position + length]
-            position += length
-        parts.append(part)
-    if position > first.nbytes:
+            part, apart = _join(frames, apart, entry ^ _APART)
+            parts.append(part)
+    if position > len(first):
         raise ProtocolError("a message arrived that is cut short")
-    if apart != len(frames) or position != first.nbytes:
+    if apart != len(frames) or position != len(first):
         raise ProtocolError("a message arrived with more bytes than announced")
     return parts
 
 
-def _table(lengths: Sequence[int]) -> bytes:
-    return struct.pack(f"!H{len(lengths)}Q", len(lengths), *lengths)
+@functools.lru_cache(maxsize=64)  # nearly all messages are of a few sizes
+def _table(count: int) -> struct.Struct:
+    return struct.Struct(f"!H{count}Q")
 
 
 def _chunks(part: Buffer, length: int) -> Sequence[Buffer]:
@@ -127,7 +131,7 @@ def _chunks(part: Buffer, length: int) -> Sequence[Buffer]:
     return [view[start : start + CHUNK] for start in range(0, length, CHUNK)]
 
 
-def _join(frames: Sequence[Buffer], position: int, length: int) -> tuple[memoryview, int]:
+def _join(frames: Sequence[Buffer], position: int, length: int) -> tuple[Buffer, int]:
     """Return the part of a length whose frames begin at a position, and the position after them."""
     found: list[memoryview] = []
     missing = length
@@ -140,4 +144,4 @@ def _join(frames: Sequence[Buffer], position: int, length: int) -> tuple[memoryv
         found.append(view)
         missing -= view.nbytes
         position += 1
-    return (found[0] if len(found) == 1 else memoryview(b"".join(found))), position
+    return (found[0] if len(found) == 1 else b"".join(found)), position

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
+from flame_kernel.buffers import Buffer
 from flame_kernel.errors import FlameError, ProtocolError, from_code
 
 TOPIC = b"flame"
@@ -402,7 +403,7 @@ def encode(message: msgspec.Struct) -> bytes:
     return _encoder.encode(message)
 
 
-def decode(data: bytes | memoryview, kind: type[M]) -> M:
+def decode(data: Buffer, kind: type[M]) -> M:
     """Read a message and check its types.
 
     Args:
@@ -425,11 +426,11 @@ def decode(data: bytes | memoryview, kind: type[M]) -> M:
         raise ProtocolError(f"a message arrived that can't be read: {error}") from error
 
 
-def decode_request(data: bytes | memoryview) -> Request:
+def decode_request(data: Buffer) -> Request:
     """Read what a client asks of its session; see :func:`decode`."""
     return decode(data, Request)  # type: ignore[arg-type]  # a union is no type for mypy
 
 
-def decode_answer(data: bytes | memoryview) -> Answer:
+def decode_answer(data: Buffer) -> Answer:
     """Read what a server says about a session; see :func:`decode`."""
     return decode(data, Answer)  # type: ignore[arg-type]  # a union is no type for mypy

@@ -65,7 +65,7 @@ class Packet(NamedTuple):
     kind: Kind
     number: int = 0
     ack: int = 0
-    parts: Sequence[bytes | memoryview] = ()
+    parts: Sequence[Buffer] = ()
 
 
 def encode(kind: Kind, parts: Sequence[Buffer] = (), *, number: int = 0, ack: int = 0) -> list[Buffer]:
@@ -109,7 +109,7 @@ def decode(frames: Sequence[Buffer]) -> Packet:
         frames: What arrived.
 
     Returns:
-        The packet; its parts are views of the frames.
+        The packet; its parts are taken out of the frames as they are (:func:`~flame_kernel.protocol.frames.unpack`).
 
     Raises:
         ProtocolError: It isn't a Flame packet of this wire format.

@@ -37,7 +37,7 @@ _REQUESTS: dict[type, str] = {
 
 # What a Jupyter message does that is worth a line; the rest (completion, widgets, …) is not.
 _SAID = {"execute_request": "execute", "input_reply": "input", "debug_request": "debug"}
-_SAID_ON = frozenset(channel.value for channel in (Channel.SHELL, Channel.CONTROL, Channel.STDIN))
+_SAID_ON = frozenset({Channel.SHELL, Channel.CONTROL, Channel.STDIN})
 
 Record = dict[str, Any]
 

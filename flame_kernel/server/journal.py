@@ -234,7 +234,7 @@ class Journal:
                     self.outstanding.asked(*request, request[1].header())
 
     def _answered(self, parts: Sequence[Buffer]) -> None:
-        if parts and bytes(parts[0]) in (Channel.SHELL.value, Channel.CONTROL.value):
+        if parts and bytes(parts[0]) in (Channel.SHELL, Channel.CONTROL):
             self.outstanding.replied(from_link(parts)[1])
 
 

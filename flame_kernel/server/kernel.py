@@ -198,4 +198,4 @@ class Kernel:
             self._events.on_kernel(channel, envelope)
 
     def _on_damage(self, channel: Channel, error: ProtocolError) -> None:
-        log.warning("kernel %s, channel %s: %s", self.process.kernel, channel.value.decode(), error)
+        log.warning("kernel %s, channel %s: %s", self.process.kernel, channel.decode(), error)

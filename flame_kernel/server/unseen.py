@@ -20,7 +20,7 @@ from flame_kernel.server.attachment import Attachment
 
 log = logging.getLogger(__name__)
 
-_KEPT = frozenset({Channel.IOPUB.value, messages.MISSED})
+_KEPT = frozenset({Channel.IOPUB, messages.MISSED})
 
 
 class UnseenRecord(msgspec.Struct, frozen=True):
@@ -235,5 +235,5 @@ def _packed(envelope: Envelope) -> list[bytes]:
 
 
 def _unwrapped(parts: Sequence[Buffer]) -> Envelope:
-    _, envelope = from_link([Channel.IOPUB.value, *parts[1:]])
+    _, envelope = from_link([Channel.IOPUB, *parts[1:]])
     return envelope

@@ -58,7 +58,7 @@ class ConnectionInfo(msgspec.Struct, frozen=True):
             raise ConfigurationError(f"the connection file asks for signatures by {scheme}; hmac-sha256 is supported")
         try:
             secret = fields.get("curve_secretkey")
-            ports = {channel: int(fields[f"{channel.value.decode()}_port"]) for channel in Channel}
+            ports = {channel: int(fields[f"{channel.decode()}_port"]) for channel in Channel}
             key = fields.get("key", b"")
             return cls(
                 str(fields.get("transport", "tcp")),

@@ -11,7 +11,7 @@ from flame_kernel.buffers import Buffer
 from flame_kernel.transport.doorway import Doorway
 from flame_kernel.transport.eventsocket import EventSocket
 from flame_kernel.transport.interface import ListenerEvents, Origin
-from flame_kernel.transport.sockets import MAX_LINK_FRAME_BYTES, no_way, set_common_options
+from flame_kernel.transport.sockets import MAX_LINK_FRAME_BYTES, content, no_way, receive_frame, set_common_options
 from flame_kernel.transport.tcp import hang_up, local_host_of, peer_of
 
 # A peer's queue on its connection, in messages. Above the delivery window, so that it's never the bottleneck.
@@ -65,13 +65,13 @@ class ZmqListener:
 
     def _receive(self, socket: zmq.Socket[bytes], flags: int) -> list[Buffer]:
         # The second frame is the first that the peer sent; a ROUTER puts the peer's name before it.
-        frame = socket.recv(flags, copy=False)
-        frames: list[Buffer] = [frame.bytes]
-        self._frame = None
+        name = receive_frame(socket, flags, False)
+        frames: list[Buffer] = [name.bytes]
+        frame, self._frame = name, None
         while frame.more:
-            frame = socket.recv(copy=False)
+            frame = receive_frame(socket, 0, False)
             self._frame = self._frame or frame
-            frames.append(frame.buffer)
+            frames.append(content(frame))
         return frames
 
     def _on_frames(self, frames: list[Buffer]) -> None:

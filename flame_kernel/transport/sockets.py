@@ -5,9 +5,10 @@ This module is loaded inside sessions too: standard library, pyzmq and Python 3.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import zmq
+from zmq.backend import Socket as Core
 
 from flame_kernel.buffers import OWN_FRAME, Buffer
 
@@ -28,6 +29,11 @@ _MORE = int(zmq.SNDMORE)
 _READABLE = int(zmq.POLLIN)
 DONT_WAIT = int(zmq.NOBLOCK)
 
+# A Jupyter message has seven frames. What pyzmq puts around its core for other kinds of sockets costs each of them as
+# much as the core does. (The stub of the core doesn't know that whether to copy can be computed.)
+send_frame: Callable[[zmq.Socket[bytes], Buffer, int, bool], object] = Core.send  # type: ignore[assignment]
+receive_frame = Core.recv
+
 
 def send(socket: zmq.Socket[bytes], frames: Sequence[Buffer], flags: int = 0) -> None:
     """Send a message; large frames are not copied.
@@ -42,13 +48,13 @@ def send(socket: zmq.Socket[bytes], frames: Sequence[Buffer], flags: int = 0) ->
     """
     more = flags | _MORE
     for frame in frames[:-1]:
-        socket.send(frame, more, len(frame) < OWN_FRAME)
+        send_frame(socket, frame, more, len(frame) < OWN_FRAME)
     frame = frames[-1]
-    socket.send(frame, flags, len(frame) < OWN_FRAME)
+    send_frame(socket, frame, flags, len(frame) < OWN_FRAME)
 
 
 def receive(socket: zmq.Socket[bytes], flags: int = 0) -> list[Buffer]:
-    """Receive a message; its first frame is copied, those that may be large are views of what arrived.
+    """Receive a message; small frames are copied, large ones are views of what arrived.
 
     Args:
         socket: The socket.
@@ -60,12 +66,17 @@ def receive(socket: zmq.Socket[bytes], flags: int = 0) -> list[Buffer]:
     Raises:
         zmq.Again: Nothing is there and ``NOBLOCK`` was given.
     """
-    frame = socket.recv(flags, copy=False)
-    frames: list[Buffer] = [frame.bytes]
+    frame = receive_frame(socket, flags, False)
+    frames = [content(frame)]
     while frame.more:
-        frame = socket.recv(copy=False)
-        frames.append(frame.buffer)
+        frame = receive_frame(socket, 0, False)
+        frames.append(content(frame))
     return frames
+
+
+def content(frame: zmq.Frame) -> Buffer:
+    """Return what is in a frame: a copy, which is cheaper to handle, or a view when it's large."""
+    return frame.bytes if len(frame) < OWN_FRAME else frame.buffer
 
 
 def no_way(error: zmq.ZMQError) -> bool:

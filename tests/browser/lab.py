@@ -30,6 +30,14 @@ SETTINGS = {
     "completer-extension/manager": {"providerTimeout": 30_000},  # the first one may take seconds
 }
 
+# The ports of its kernels are nobody else's.
+PORTS = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from tests.jupyter_ports import be_given_to_kernels
+be_given_to_kernels()
+"""
+
 
 class JupyterLab:
     """A JupyterLab in a process group of its own, with all its folders under `home`."""
@@ -50,6 +58,8 @@ class JupyterLab:
             "JUPYTERLAB_SETTINGS_DIR": home / "settings",
             "JUPYTERLAB_WORKSPACES_DIR": home / "workspaces",
         }
+        folders["JUPYTER_CONFIG_DIR"].mkdir()
+        (folders["JUPYTER_CONFIG_DIR"] / "jupyter_server_config.py").write_text(PORTS)
         self.log: list[str] = []
         self._url: str | None = None
         self._told = threading.Event()

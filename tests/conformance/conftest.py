@@ -5,6 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conformance.kernels import Home, Kernel
+from tests.jupyter_ports import be_given_to_kernels
+
+be_given_to_kernels()
 
 
 @pytest.fixture(scope="module")

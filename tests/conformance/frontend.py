@@ -202,7 +202,7 @@ class Frontend:
             for socket, _ in self._poller.poll(left * 1000):
                 self._take(socket)
 
-    def beat(self, timeout: float = 2) -> bool:
+    def beat(self, timeout: float = 30) -> bool:
         """Whether the heartbeat is answered."""
         self._heartbeat.send(b"\x00ping")
         return bool(self._heartbeat.poll(timeout * 1000)) and self._heartbeat.recv() == b"\x00ping"

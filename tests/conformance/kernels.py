@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from jupyter_client.connect import write_connection_file
 from jupyter_client.kernelspec import KernelSpecManager
 
 from tests.conformance.frontend import Frontend
+from tests.jupyter_ports import connection_file
+
+# Generous on purpose: it bounds a hang, and nothing is measured with it.
+PATIENCE_S = 30.0
 
 
 class Home:
@@ -54,7 +57,7 @@ class Home:
 
 
 def _wait(processes: list[psutil.Process]) -> list[psutil.Process]:
-    return psutil.wait_procs(processes, timeout=5)[1]
+    return psutil.wait_procs(processes, timeout=PATIENCE_S)[1]
 
 
 def command_of(process: psutil.Process) -> list[str]:
@@ -89,7 +92,7 @@ class Kernel:
         if again is None:
             (home.path / "runtime").mkdir(exist_ok=True)
             path = tempfile.mktemp(prefix="kernel-", suffix=".json", dir=home.path / "runtime")
-            self.file, self.info = write_connection_file(path, key=os.urandom(16).hex().encode())
+            self.file, self.info = connection_file(path)
         else:
             self.file, self.info = again.file, again.info
         self.argv = [*command(name, self.file), *arguments]
@@ -107,7 +110,7 @@ class Kernel:
         try:
             self.frontend = self.connect()
         except BaseException:
-            self.kill()
+            self._abandon()
             raise
 
     def connect(self) -> Frontend:
@@ -117,28 +120,31 @@ class Kernel:
         frontend.welcome()
         return frontend
 
+    def _abandon(self) -> None:
+        self.process.kill()
+        self.process.wait(PATIENCE_S)
+        for frontend in self._frontends:
+            frontend.close()
+
     def shut_down(self, restart: bool = False) -> dict[str, Any]:
         """Ask the kernel to shut down, as Jupyter does, and wait until its process has ended."""
         request = self.frontend.send("shutdown_request", {"restart": restart}, "control")
         reply = self.frontend.wait_for(request, "shutdown_reply")
-        self.process.wait(10)
+        self.process.wait(PATIENCE_S)
         return reply.content
 
     def kill(self, number: int = signal.SIGKILL) -> int:
         self.process.send_signal(number)
-        return self.process.wait(10)
+        return self.process.wait(PATIENCE_S)
 
     def close(self) -> None:
         """End the kernel, politely if that works."""
         try:
             if self.process.poll() is None:
                 self.frontend.send("shutdown_request", {"restart": False}, "control")
-                self.process.wait(10)
+                self.process.wait(PATIENCE_S)
         finally:
-            self.process.kill()
-            self.process.wait(10)
-            for frontend in self._frontends:
-                frontend.close()
+            self._abandon()
 
 
 def command(name: str, connection_file: str) -> list[str]:

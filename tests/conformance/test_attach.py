@@ -26,7 +26,6 @@ def reopened(home: Home, tmp_path: Path) -> Iterator[Callable[[str], Kernel]]:
         opened.append(first)
         cell = kernel.frontend.start(f"print('seen')\n{WAIT.format(gate=str(gate))}{code}")
         kernel.frontend.wait_text(cell, "seen")
-        kernel.frontend.quiet(0.2)  # the server hears that it was seen
         kernel.kill()
         gate.touch()
         second = running(home, again=kernel)

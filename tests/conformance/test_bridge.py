@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conformance.kernels import Home, Kernel, command, pid_of, running, value_of
+from tests.conformance.kernels import PATIENCE_S, Home, Kernel, command, pid_of, running, value_of
 
 # Runs in the session: notes the frames that its kernel receives on shell and control, and those that it sends.
 NOTE_FRAMES = """
@@ -315,7 +315,7 @@ def test_the_bridge_ends_with_its_parent(home: Home) -> None:
             front = kernel.connect()
             assert value_of(front, "x") == "3"
             parent.kill()
-        assert psutil.wait_procs([bridge], timeout=5)[1] == []
+        assert psutil.wait_procs([bridge], timeout=PATIENCE_S)[1] == []
         with running(home, again=kernel) as next_one:
             assert value_of(next_one.frontend, "x") == "3"
 
@@ -331,7 +331,7 @@ def test_death_of_the_session_is_told_once_and_ends_the_bridge(home: Home) -> No
         assert error.parent_id == cell
         assert "SIGKILL" in error.content["evalue"]
         assert front.answer(queued).reply["status"] == "aborted"
-        assert kernel.process.wait(10) == 1  # so that Jupyter starts the next one
+        assert kernel.process.wait(PATIENCE_S) == 1  # so that Jupyter starts the next one
         with running(home, again=kernel) as next_one:
             assert next_one.frontend.execute("'anew'").value == "'anew'"
 
@@ -353,12 +353,12 @@ def test_a_shared_session_that_is_closed_is_told(home: Home) -> None:
         bob.frontend.execute("2")
         bob.shut_down()
         ada.frontend.wait(lambda: "closed by another client" in ada.frontend.answer(cell).text("stderr"))
-        assert ada.process.wait(10) == 0
+        assert ada.process.wait(PATIENCE_S) == 0
 
 
 def test_shutdown_on_shell_is_for_the_session_too(home: Home) -> None:
     with running(home) as kernel:
         pid = pid_of(kernel.frontend)
         kernel.frontend.send("shutdown_request", {"restart": False}, "shell")
-        assert kernel.process.wait(10) == 0
+        assert kernel.process.wait(PATIENCE_S) == 0
         assert not psutil.pid_exists(pid)

@@ -5,23 +5,22 @@ the next process before it ends the one before, and kills process trees.
 """
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from jupyter_client.connect import write_connection_file
 from jupyter_client.kernelspec import KernelSpecManager
 
 from tests.conformance.frontend import Frontend
-from tests.conformance.kernels import Home, pid_of, value_of
+from tests.conformance.kernels import PATIENCE_S, Home, pid_of, value_of
+from tests.jupyter_ports import connection_file
 
 
 class EditorsKernel:
@@ -30,14 +29,20 @@ class EditorsKernel:
     def __init__(self, home: Home, folder: str = "runtime", *more: str) -> None:
         (home.path / folder).mkdir(exist_ok=True)
         path = tempfile.mktemp(prefix="kernel-v2-", suffix=".json", dir=home.path / folder)
-        path, self.info = write_connection_file(path, key=os.urandom(16).hex().encode())
+        path, self.info = connection_file(path)
         argv = KernelSpecManager().get_kernel_spec("flame").argv
         place = argv.index("{connection_file}")
         del argv[place - 1 : place + 1]
         argv.append(f'--f="{path}"' if " " in path else f"--f={path}")
         self.process = subprocess.Popen([sys.executable, *argv[1:], *more], env=home.environ, cwd=home.path)
         self.frontend = Frontend(self.info)
-        self.frontend.welcome()
+        try:
+            self.frontend.welcome()
+        except BaseException:
+            self.process.kill()
+            self.process.wait(PATIENCE_S)
+            self.frontend.close()
+            raise
 
     def interrupt(self) -> dict[str, Any]:
         """What the stop button does, as the kernelspec's interrupt_mode says."""
@@ -55,8 +60,9 @@ class EditorsKernel:
         """End the process and what it started."""
         tree = [*psutil.Process(self.process.pid).children(recursive=True), self.process]
         for process in tree:
-            process.send_signal(number)
-        self.process.wait(10)
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+        self.process.wait(PATIENCE_S)
 
 
 @contextmanager
@@ -68,7 +74,7 @@ def opened(home: Home, folder: str = "runtime", *more: str) -> Iterator[EditorsK
         if kernel.process.poll() is None:
             kernel.end()
         kernel.process.kill()
-        kernel.process.wait(10)
+        kernel.process.wait(PATIENCE_S)
         kernel.frontend.close()
 
 

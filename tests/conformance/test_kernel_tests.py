@@ -92,9 +92,5 @@ class TestRemoteFlameWelcome(Welcome):
     kernel_name = "flame"
 
 
-class TestIpykernelWelcome(Welcome):
-    kernel_name = "python3"
-
-
 # The bases themselves are not to be collected.
 del Samples, Welcome

@@ -344,7 +344,7 @@ def test_keys_of_the_connection_file_count_on_all_five_sockets(home: Home) -> No
         assert client.hb_channel.is_beating()
         control = client.session.msg("kernel_info_request")
         client.control_channel.send(control)
-        assert client.control_channel.get_msg(timeout=10)["parent_header"]["msg_id"] == control["header"]["msg_id"]
+        assert client.control_channel.get_msg(timeout=30)["parent_header"]["msg_id"] == control["header"]["msg_id"]
     finally:
         client.stop_channels()
         manager.shutdown_kernel()

@@ -62,7 +62,7 @@ def test_interrupt_stops_the_cell_and_keeps_the_shell(bash: Kernel) -> None:
     cell = front.start("kept=still; echo on; sleep 60")
     front.wait_text(cell, "on")
     assert front.ask("interrupt_request", channel="control").reply["status"] == "ok"
-    front.finish(cell, timeout=10)
+    front.finish(cell)
     assert front.execute("echo $kept").text() == "still\n"
 
 

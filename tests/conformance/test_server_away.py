@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conformance.kernels import Home, Kernel, pid_of, running
+from tests.conformance.kernels import PATIENCE_S, Home, Kernel, command_of, pid_of, running
 from tests.ports import free_port
 
 
@@ -33,7 +33,7 @@ def test_no_server_is_one_line_in_the_cell_until_there_is_one(home: Home) -> Non
     path = home.path / "later.sock"
     with running(home, "--host", str(path)) as kernel:
         front = kernel.frontend
-        info = front.finish(front.send("kernel_info_request"), timeout=5).reply
+        info = front.finish(front.send("kernel_info_request")).reply
         assert (info["status"], info["language_info"]["name"]) == ("ok", "python")
         answer = front.execute("x = 1")
         [error] = [m for m in answer if m.kind == "error"]
@@ -50,7 +50,7 @@ def test_no_server_is_one_line_in_the_cell_until_there_is_one(home: Home) -> Non
 def test_a_host_that_was_never_paired_is_one_line(home: Home) -> None:
     with running(home, "--host", f"127.0.0.1:{free_port()}") as kernel:
         front = kernel.frontend
-        assert front.finish(front.send("kernel_info_request"), timeout=5).reply["status"] == "ok"
+        assert front.finish(front.send("kernel_info_request")).reply["status"] == "ok"
         evalue = front.execute("1").reply["evalue"]
         assert "is not known here; pair once with the invite" in evalue
 
@@ -58,7 +58,7 @@ def test_a_host_that_was_never_paired_is_one_line(home: Home) -> None:
 def test_a_server_that_says_nothing_does_not_hold_up_kernel_info(waiting: tuple[Kernel, str]) -> None:
     kernel, asked = waiting
     front = kernel.frontend
-    reply = front.finish(asked, timeout=15).reply
+    reply = front.finish(asked).reply
     assert reply["status"] == "ok"
     assert "not there yet" in reply["banner"]
     assert front.ask("kernel_info_request", channel="control").reply["status"] == "ok"
@@ -103,7 +103,7 @@ def test_a_cell_goes_on_while_its_server_ends_and_is_started_again(
         front.wait_text(cell, "on")
         server = own_home.server()
         end(server)
-        psutil.wait_procs([server], timeout=10)
+        psutil.wait_procs([server], timeout=PATIENCE_S)
         assert front.beat()
         front.wait(lambda: "started again" in front.answer(cell).text("stderr"))
         gate.touch()
@@ -131,7 +131,7 @@ def test_notebooks_that_open_at_the_same_time_share_one_server_which_ends_after_
         asked = [kernel.frontend.send("kernel_info_request") for kernel in kernels]
         for kernel, msg_id in zip(kernels, asked, strict=True):
             assert kernel.frontend.finish(msg_id).reply["implementation"] == "ipython"
-        assert len([p for p in own_home.processes() if "--embedded" in p.cmdline()]) == 1
+        assert len([p for p in own_home.processes() if "--embedded" in command_of(p)]) == 1
         server = own_home.server()
-    assert psutil.wait_procs([server], timeout=10)[1] == []  # nobody needs it any more
+    assert psutil.wait_procs([server], timeout=PATIENCE_S)[1] == []  # nobody needs it any more
     assert own_home.processes() == []

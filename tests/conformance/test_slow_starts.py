@@ -1,6 +1,7 @@
 """A session that takes its time: nobody waits for what can go on alone, and nothing is left that nobody wants."""
 
 import json
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -46,6 +47,31 @@ def test_shut_down_while_the_session_starts_leaves_no_session(slow_home: tuple[H
         until(lambda: not sessions(home))
 
 
+def test_the_signal_that_jupyter_sends_when_a_shut_down_takes_long_leaves_no_session(
+    slow_home: tuple[Home, Path],
+) -> None:
+    home, gate = slow_home
+    with running(home) as kernel:
+        until(lambda: sessions(home))
+        front = kernel.frontend
+        front.send("shutdown_request", {"restart": False}, "control")
+        front.ask("interrupt_request", channel="control")  # when this is answered, that has arrived
+        assert kernel.kill(signal.SIGTERM) == 0
+        gate.touch()
+        until(lambda: not sessions(home))
+
+
+def test_a_bridge_that_is_told_to_end_while_the_session_starts_ends_at_once(slow_home: tuple[Home, Path]) -> None:
+    home, gate = slow_home
+    with running(home) as kernel:
+        until(lambda: sessions(home))
+        assert kernel.kill(signal.SIGTERM) == 0
+        assert kernel.log.read_text() == ""
+        gate.touch()
+        with running(home, again=kernel) as next_one:
+            assert value_of(next_one.frontend, "1 + 1") == "2"
+
+
 def test_a_bridge_that_is_killed_while_the_session_starts_finds_it_later(slow_home: tuple[Home, Path]) -> None:
     home, gate = slow_home
     with running(home) as kernel:
@@ -83,8 +109,8 @@ def test_an_interrupt_reaches_cells_that_wait_for_the_session(slow_home: tuple[H
         first, second = front.start("x = 1"), front.start("x = 2")
         until(lambda: sessions(home))
         assert front.ask("interrupt_request", channel="control").reply == {"status": "ok"}
-        assert "interrupted while session" in front.finish(first, timeout=5).reply["evalue"]
-        assert front.finish(second, timeout=5).reply["status"] == "aborted"
+        assert "interrupted while session" in front.finish(first).reply["evalue"]
+        assert front.finish(second).reply["status"] == "aborted"
         gate.touch()
         assert value_of(front, "'x' in globals()") == "False"
 

@@ -18,6 +18,9 @@ from tests.integration.local_notebook import LocalNotebook
 from tests.integration.relay import Relay
 from tests.integration.servers import FlameServer, pair, short_folder
 from tests.integration.work import WAIT_FOR
+from tests.jupyter_ports import be_given_to_kernels
+
+be_given_to_kernels()
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,11 @@ It's loaded by servers that the tests start, through an entry point that a test 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -61,12 +61,9 @@ class Elsewhere(KernelProvisionerBase):
         return kwargs
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> dict[str, Any]:
-        probes = [socket.create_server(("127.0.0.1", 0)) for _ in PORTS]
-        ports = {name: probe.getsockname()[1] for name, probe in zip(PORTS, probes, strict=True)}
-        for probe in probes:
-            probe.close()
         key = secrets.token_hex(16)
-        info = {"transport": "tcp", "ip": "127.0.0.1", "key": key, "signature_scheme": "hmac-sha256", **ports}
+        info: dict[str, Any] = {"transport": "tcp", "ip": "127.0.0.1", "key": key, "signature_scheme": "hmac-sha256"}
+        info |= dict.fromkeys(PORTS, 0)  # the kernel takes free ones, and writes down which
         path = Path(kwargs["cwd"], f"job-{key}.json")
         path.write_text(json.dumps(info))  # noqa: ASYNC240  # a moment
         command = [str(path) if part == "{connection_file}" else part for part in cmd]
@@ -74,6 +71,10 @@ class Elsewhere(KernelProvisionerBase):
         shell = ["sh", "-c", '"$@" >/dev/null 2>&1 & echo $!', "sh", *command]  # its parent does not stay
         told = subprocess.check_output(shell, env=environ, cwd=kwargs["cwd"], start_new_session=True)  # noqa: ASYNC221
         self.job = int(told)
+        while await self.poll() is None and not all(info[name] for name in PORTS):
+            await asyncio.sleep(0.02)
+            with contextlib.suppress(json.JSONDecodeError):  # it's being written
+                info |= json.loads(path.read_text())  # noqa: ASYNC240  # as above
         self.connection_info = {**info, "key": key.encode()}
         return self.connection_info
 

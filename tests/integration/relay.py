@@ -43,6 +43,7 @@ class Relay:
         self._cuts = 0
         self._cut_after = 0
         self._to_cut = 0
+        self._may_pass: int | None = None  # bytes before everything is held up
         self.connections = 0  # all that were ever accepted
         self.port = 0
 
@@ -82,6 +83,15 @@ class Relay:
         """Let nothing through, in either direction, and say nothing about it."""
         self._call(self._passing.clear)
 
+    def hold_after(self, count: int) -> None:
+        """Let so many bytes more through, of all connections and both directions together; then be a black hole."""
+
+        def plan() -> None:
+            self._may_pass = count
+            self._passing.set()
+
+        self._call(plan)
+
     def delay(self, seconds: float) -> None:
         """Hold each piece up for so long."""
         self._call(lambda: setattr(self, "_delay_s", seconds))
@@ -108,6 +118,7 @@ class Relay:
         def mend() -> None:
             self._refusing = False
             self._to_cut = 0
+            self._may_pass = None
             self._delay_s = self._bytes_per_s = 0.0
             self._come_from = None
             for writer in self._old:
@@ -196,6 +207,10 @@ class Relay:
                 if self._bytes_per_s:
                     async with self._turns[up] if self._shared_by_all else contextlib.nullcontext():
                         await asyncio.sleep(len(data) / self._bytes_per_s)
+                if self._may_pass is not None:
+                    self._may_pass -= len(data)
+                    if self._may_pass < 0:
+                        self._passing.clear()
                 await self._passing.wait()
                 writer.write(data)
                 await writer.drain()
@@ -219,7 +234,7 @@ class Relay:
         self._run(call())
 
     def _run(self, work: Any) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

@@ -71,7 +71,7 @@ def end_sessions(home: Path) -> None:
         shutil.rmtree(record.parent)
 
 
-def end_all(home: Path, grace_s: float = 5.0) -> list[str]:
+def end_all(home: Path, grace_s: float = PATIENCE_S) -> list[str]:
     """Wait until no process of a home is left, and kill those that stay.
 
     Returns:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,8 +25,8 @@ from flame_kernel.errors import (
     SessionError,
     SessionRestarted,
 )
-from tests.integration.servers import FlameServer, Program
-from tests.integration.work import in_thread, wait_until_set
+from tests.integration.servers import PATIENCE_S, FlameServer, Program
+from tests.integration.work import in_thread, quick, taken, wait_until_set
 
 # ---------------------------------------------------------------- connecting
 
@@ -58,7 +57,7 @@ def test_private_session_ends_with_close(client: FlameServer) -> None:
     flame = connect(client.address)
     kernel = psutil.Process(flame.evaluate("__import__('os').getpid()"))
     flame.close()
-    kernel.wait(10)
+    kernel.wait(PATIENCE_S)
     with pytest.raises(LinkLost, match="connect again"):
         flame.evaluate("1")
 
@@ -69,7 +68,7 @@ def test_private_session_ends_when_its_script_does(client: FlameServer) -> None:
     script = Program([sys.executable, "-c", code], client.client_environ())
     assert script.wait() == 0, script.err
     with contextlib.suppress(psutil.NoSuchProcess):
-        psutil.Process(int(script.out[0])).wait(10)
+        psutil.Process(int(script.out[0])).wait(PATIENCE_S)
 
 
 def test_named_session_is_shared_and_stays(client: FlameServer) -> None:
@@ -225,10 +224,8 @@ def test_plain_connection_never_unpickles(client: FlameServer, tmp_path: Path) -
 
 
 def test_timeout_leaves_the_connection_usable(flame: Flame, gate: Path) -> None:
-    start = time.monotonic()
     with pytest.raises(FlameTimeout, match=r"0\.2 s"):
         flame.execute(f"wait_for({str(gate)!r})\nfinished = True", timeout=0.2)
-    assert time.monotonic() - start < 5
     assert flame.evaluate("2 + 2") == 4
     gate.touch()
     wait_until_set(flame, "finished")
@@ -236,21 +233,23 @@ def test_timeout_leaves_the_connection_usable(flame: Flame, gate: Path) -> None:
 
 
 def test_interrupt_ends_the_cell_within_a_second(flame: Flame) -> None:
-    flame.execute("globals().pop('spinning', None)")
-    cell = in_thread(flame.run, "spinning = True\nwhile True: pass", quiet=True, check=False)
-    wait_until_set(flame, "spinning")
-    start = time.monotonic()
-    flame.session.interrupt()
-    error = cell.result(20).error
-    assert isinstance(error, KeyboardInterrupt)
-    assert time.monotonic() - start < 1
+    def interrupting() -> float:
+        flame.execute("globals().pop('spinning', None)")
+        cell = in_thread(flame.run, "spinning = True\nwhile True: pass", quiet=True, check=False)
+        wait_until_set(flame, "spinning")
+        seconds = taken(lambda: (flame.session.interrupt(), cell.result(20)))
+        assert isinstance(cell.result().error, KeyboardInterrupt)
+        return seconds
+
+    quick(1.0, interrupting)
     assert flame.evaluate("spinning") is True
 
 
 def test_restart_empties_the_namespace_and_ends_what_was_pending(own: Flame) -> None:
     own["x"] = 1
-    call = in_thread(own.evaluate, "__import__('time').sleep(60)")
+    call = in_thread(own.execute, "in_call = True\nimport time; time.sleep(60)")
     cell = in_thread(own.run, "in_cell = True\nimport time; time.sleep(60)", quiet=True)
+    wait_until_set(own, "in_call")
     wait_until_set(own, "in_cell")
     before = own.module("os").getpid()
     own.session.restart()
@@ -332,9 +331,10 @@ def library_frames(error: BaseException) -> int:
     return sum(frame.filename.startswith(folder) for frame in traceback.extract_tb(error.__traceback__))
 
 
-def test_our_own_errors_show_few_frames_of_ours(flame: Flame) -> None:
+def test_our_own_errors_show_few_frames_of_ours(flame: Flame, gate: Path) -> None:
     with pytest.raises(FlameTimeout) as caught:
-        flame.execute("import time; time.sleep(1)", timeout=0.05)
+        flame.execute(f"wait_for({str(gate)!r})", timeout=0.05)
+    gate.touch()
     assert library_frames(caught.value) <= 2
 
 

@@ -56,7 +56,7 @@ def test_it_ends_with_its_last_session(home: Path) -> None:
     with connect(session="kept") as again:
         assert servers(home) == [server]
         again.session.close()
-    server.wait(15)
+    server.wait(30)
     until(lambda: not (home / "run" / "embedded.sock").exists())
 
 

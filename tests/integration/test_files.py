@@ -68,6 +68,11 @@ def partials(folder: Path) -> list[Path]:
     return list(folder.glob(".*.flame-part"))
 
 
+def arrived(folder: Path) -> int:
+    """Return how many bytes of files have arrived that are not whole yet."""
+    return sum(path.stat().st_blocks * 512 for path in partials(folder))
+
+
 # ---------------------------------------------------------------- contents
 
 
@@ -210,9 +215,9 @@ def test_a_timeout_leaves_the_connection_usable_and_the_copy_goes_on(
 ) -> None:
     wanted = make(here / "f", 12 * MIB)
     with connect(relay.address) as flame:
-        relay.throttle(8 * MIB)
+        relay.hold_after(6 * MIB)
         with pytest.raises(FlameTimeout):
-            flame.put(here / "f", str(there / "f"), timeout=1.0)
+            flame.put(here / "f", str(there / "f"), timeout=3.0)
         assert not (there / "f").exists()
         relay.heal()
         assert flame.evaluate("1") == 1
@@ -242,12 +247,13 @@ def test_cuts_in_the_middle_cost_nothing(relay: Relay, here: Path, there: Path, 
     source, target = (here, there) if direction == "put" else (there, here)
     wanted = make(source / "f", 24 * MIB)
     with connect(relay.address) as flame:
-        relay.throttle(20 * MIB)
+        relay.hold_after(7 * MIB)
         copying = in_thread(getattr(flame, direction), source / "f", str(target / "f"))
         for so_far in (4, 10):
-            until(lambda so_far=so_far: sum(path.stat().st_blocks * 512 for path in partials(target)) > so_far * MIB)
+            until(lambda so_far=so_far: arrived(target) > so_far * MIB)
             assert not copying.done()
             relay.cut()
+            relay.hold_after(9 * MIB)
         relay.heal()
         done = copying.result(PATIENCE_S)
     assert (done.files, done.found) == (1, 0)
@@ -270,10 +276,10 @@ def test_a_killed_client_goes_on_where_it_was(
 ) -> None:
     source, target = (here, there) if direction == "put" else (there, here)
     wanted = make(source / "f", 24 * MIB)
-    relay.throttle(16 * MIB)
+    relay.hold_after(12 * MIB)
     command = [sys.executable, "-c", PUT_OR_GET, relay.address, direction, str(source / "f"), str(target / "f")]
     first = Program(command, client.client_environ())
-    until(lambda: sum(path.stat().st_blocks * 512 for path in partials(target)) > 8 * MIB)
+    until(lambda: arrived(target) > 8 * MIB)
     first.kill()
     assert not (target / "f").exists()
     relay.heal()
@@ -315,14 +321,14 @@ def test_large_files_cross_in_bounded_memory(client: FlameServer, here: Path, th
 def test_a_copy_does_not_delay_an_interrupt(client: FlameServer, relay: Relay, here: Path, there: Path) -> None:
     make(here / "f", 24 * MIB)
     with connect(relay.address) as flame:
-        relay.throttle(8 * MIB)
+        relay.throttle(2 * MIB)
         copying = in_thread(flame.put, here / "f", str(there / "f"))
         cell = in_thread(flame.run, "running = True\nimport time; time.sleep(60)", quiet=True)
         until(lambda: partials(there))
         wait_until_set(flame, "running")
         flame.session.interrupt()
         with pytest.raises(KeyboardInterrupt):
-            cell.result(5)
+            cell.result(20)
         assert not copying.done()
         relay.heal()
         assert copying.result(PATIENCE_S).files == 1
@@ -331,7 +337,7 @@ def test_a_copy_does_not_delay_an_interrupt(client: FlameServer, relay: Relay, h
 def test_closing_the_connection_ends_a_copy(relay: Relay, here: Path, there: Path) -> None:
     make(here / "f", 24 * MIB)
     flame = connect(relay.address)
-    relay.throttle(4 * MIB)
+    relay.throttle(2 * MIB)
     copying = in_thread(flame.put, here / "f", str(there / "f"))
     until(lambda: partials(there))
     flame.close()

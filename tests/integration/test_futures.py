@@ -6,8 +6,6 @@ import asyncio
 import concurrent.futures
 import signal
 import sys
-import threading
-import time
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 
@@ -124,7 +122,7 @@ def test_futures_end_with_their_connection_and_with_their_session(client: FlameS
 
 
 CTRL_C = f"""
-import sys, threading
+import signal, sys
 from flame_kernel import connect
 flame = connect(sys.argv[1], session="ctrl-c")
 flame.execute({SPIN!r})
@@ -139,6 +137,10 @@ except KeyboardInterrupt as error:
 assert flame["state"] == "KeyboardInterrupt"
 assert flame.evaluate("1 + 1") == 2
 flame.execute("import threading; never = threading.Event()")
+def told(number, frame):
+    print("signalled", flush=True)
+    signal.default_int_handler(number, frame)
+signal.signal(signal.SIGINT, told)
 try:
     print("again", flush=True)
     flame.execute("waiting = 1; never.wait(60)")
@@ -161,7 +163,7 @@ def test_ctrl_c_interrupts_the_call_and_a_second_one_gives_up(client: FlameServe
             script.wait_for("again")
             wait_until_set(other, "waiting")
             script.signal(signal.SIGINT)
-            threading.Event().wait(0.5)  # two signals at once would be one
+            script.wait_for("signalled")  # two signals at once would be one
             script.signal(signal.SIGINT)
             script.wait_for("usable")
             assert script.wait() == 0, script.err
@@ -186,11 +188,9 @@ def test_an_interrupt_reaches_what_the_call_has_started(flame: Flame) -> None:
     )
     future = flame.submit("run_sleep()")
     wait_until_set(flame, "begun")
-    start = time.monotonic()
     flame.execute("ended = None")
     future.cancel()
-    until(lambda: flame["ended"] == "KeyboardInterrupt")
-    assert time.monotonic() - start < 20
+    until(lambda: flame["ended"] == "KeyboardInterrupt")  # which the process would do by itself after a minute
 
 
 # ---------------------------------------------------------------- batches
@@ -307,9 +307,10 @@ async def test_a_cancelled_coroutine_interrupts_its_call(flame: Flame) -> None:
     await asyncio.to_thread(until, lambda: flame["aio_state"] == "KeyboardInterrupt")
 
 
-async def test_a_coroutine_that_takes_too_long_times_out(flame: Flame) -> None:
+async def test_a_coroutine_that_takes_too_long_times_out(flame: Flame, gate: Path) -> None:
     with pytest.raises(FlameTimeout, match=r"0\.1 s"):
-        await flame.aio.execute("import time; time.sleep(0.5)", timeout=0.1)
+        await flame.aio.execute(f"wait_for({str(gate)!r})", timeout=0.1)
+    await asyncio.to_thread(gate.touch)
     assert await flame.aio.evaluate("1") == 1
 
 

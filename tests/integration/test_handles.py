@@ -205,9 +205,7 @@ def test_a_client_has_ten_thousand_handles_and_not_one_more(own: Flame) -> None:
     assert "\n" not in str(caught.value)
     del caught  # its traceback knows the iterator
     gc.collect()
-    until(
-        lambda: own.evaluate("Counted.alive") == 9_000, timeout=10
-    )  # those of the chunk that was refused are not kept
+    until(lambda: own.evaluate("Counted.alive") == 9_000)  # those of the chunk that was refused are not kept
     things += [own.evaluate("Counted()") for _ in range(990)]
     with pytest.raises(LimitExceeded, match="which is the limit"):
         things += [own.evaluate("Counted()") for _ in range(11)]

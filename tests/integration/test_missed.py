@@ -260,7 +260,7 @@ def test_following_shows_what_others_run(client: FlameServer, host: Host, capsys
         until(lambda: "seen by both" in capsys.readouterr().out)
         flame.session.close()
         with pytest.raises(Exception, match="was closed"):
-            following.result(10)
+            following.result(30)
 
 
 def test_following_an_idle_session_returns_at_once(own: Flame) -> None:
@@ -276,7 +276,7 @@ def test_death_of_the_session_ends_following(leave: Callable[..., None], host: H
         until(lambda: flame._connection._overheard is not None)
         os.kill(info(host, "left").pid, signal.SIGKILL)
         with pytest.raises(SessionDied, match="SIGKILL"):
-            following.result(10)
+            following.result(30)
     assert "SIGKILL" in info(host, "left").cause
 
 

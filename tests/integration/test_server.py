@@ -17,7 +17,16 @@ import pytest
 
 from flame_kernel import connect
 from flame_kernel.errors import ServerUnreachable
-from tests.integration.servers import RUNNING, FlameServer, Program, clean_environ, end_all, flame_command, until
+from tests.integration.servers import (
+    PATIENCE_S,
+    RUNNING,
+    FlameServer,
+    Program,
+    clean_environ,
+    end_all,
+    flame_command,
+    until,
+)
 
 MakeServer = Callable[..., FlameServer]
 
@@ -285,7 +294,7 @@ def test_a_client_that_is_killed_leaves_no_kernel_behind(lone_server: MakeServer
     server = lone_server()
     config = server.home / "config" / "server.toml"
     server.stop()
-    config.write_text("[limits]\nsilence_s = 1\nlease_s = 0.5\n")
+    config.write_text("[limits]\nlease_s = 4\n")
     server.start()
     connect(server.invite).close()
     code = (
@@ -296,5 +305,5 @@ def test_a_client_that_is_killed_leaves_no_kernel_behind(lone_server: MakeServer
     script.wait_for("ready")
     kernel = psutil.Process(int(script.out[0]))
     script.kill()
-    kernel.wait(20)
+    kernel.wait(PATIENCE_S)
     assert not end_all(server.client_home)

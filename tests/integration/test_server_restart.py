@@ -13,7 +13,7 @@ import pytest
 from flame_kernel import Flame, Host, connect
 from flame_kernel.errors import SessionDied, UnknownSession
 from tests.integration.relay import Relay
-from tests.integration.servers import FlameServer, pair, until
+from tests.integration.servers import PATIENCE_S, FlameServer, pair, until
 from tests.integration.work import WAIT_FOR, in_thread, wait_until_set
 from tests.ports import free_port
 
@@ -126,7 +126,7 @@ def test_a_session_that_died_meanwhile_says_so_and_can_be_restarted(server: Flam
     (kernel,) = server.kernels()
     server.kill()
     kernel.kill()
-    psutil.wait_procs([kernel], 10)
+    psutil.wait_procs([kernel], PATIENCE_S)
     server.start()
 
     with pytest.raises(SessionDied, match="no server was there"):
@@ -164,7 +164,7 @@ def test_a_session_that_was_closed_does_not_come_back(server: FlameServer, flame
 def test_a_private_session_waits_for_its_client_only_for_a_while(lone_server: Callable[..., FlameServer]) -> None:
     server = lone_server("-p", str(free_port()))
     (server.home / "config" / "server.toml").write_text(
-        '[limits]\nlease_s = 0.5\nsilence_s = 2\nwarm = 0\n[direct]\nports = "none"\n'
+        '[limits]\nlease_s = 4\nsilence_s = 6\nwarm = 0\n[direct]\nports = "none"\n'
     )
     with Relay(server.port) as relay, connect(server.fresh_invite(relay.port)) as flame:
         flame["x"] = 1

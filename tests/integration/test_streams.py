@@ -37,7 +37,7 @@ def test_prints_reach_their_own_caller_only(client: FlameServer, monkeypatch: py
         start = threading.Barrier(2)
 
         def work(flame: Flame, name: str) -> None:
-            start.wait(10)
+            start.wait(30)
             flame.execute(f"for n in range(200): print('{name}', n)")
 
         calls = [in_thread(work, one, "one"), in_thread(work, other, "other")]

@@ -64,6 +64,6 @@ def test_one_more_copy_than_the_limit_is_refused_by_its_name(server: FlameServer
             relay.heal()
             assert copy.result(30).files == 1
         # Its client has left, so its place is free at once.
-        until(lambda: copied(near, small, there / "small"), timeout=5)
+        until(lambda: copied(near, small, there / "small"))
         assert (there / "small").read_text() == "small"
         near.session.close()

@@ -13,7 +13,7 @@ import pytest
 
 from flame_kernel import connect
 from flame_kernel.errors import FlameError
-from tests.integration.servers import FlameServer, until
+from tests.integration.servers import PATIENCE_S, FlameServer, until
 from tests.integration.work import in_thread
 from tests.ports import free_port
 
@@ -67,7 +67,7 @@ def test_it_ends_with_the_server_but_a_session_does_not(
 def test_one_that_dies_is_not_given_to_anybody(server: FlameServer) -> None:
     (warm,) = server.kernels()
     warm.kill()
-    psutil.wait_procs([warm], 10)
+    psutil.wait_procs([warm], PATIENCE_S)
 
     with connect(server.address) as flame:
         assert flame.evaluate("1 + 1") == 2
@@ -104,7 +104,7 @@ def test_a_kernel_that_an_earlier_server_was_starting_is_ended_by_the_next(
     (left,) = server.kernels()
     server.start()
 
-    psutil.wait_procs([left], 10)
+    psutil.wait_procs([left], PATIENCE_S)
     assert not left.is_running()
     with pytest.raises(FlameError):
         asked.result(30)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 
-async def until(condition: Callable[[], object], at_most_s: float = 10.0) -> None:
+async def until(condition: Callable[[], object], at_most_s: float = 30.0) -> None:
     """Let the event loop go on until a condition holds; for a loop in which something happens at every turn."""
     async with asyncio.timeout(at_most_s):
         while not condition():  # noqa: ASYNC110  # conditions are about plain objects, which have no events
@@ -21,7 +21,7 @@ async def settled(turns: int = 50) -> None:
         await asyncio.sleep(0)
 
 
-def eventually(condition: Callable[[], object], at_most_s: float = 10.0) -> None:
+def eventually(condition: Callable[[], object], at_most_s: float = 30.0) -> None:
     """Wait until a condition holds that other threads bring about, and of which nothing tells."""
     end = time.monotonic() + at_most_s
     between = threading.Event()

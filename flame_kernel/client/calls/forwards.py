@@ -274,8 +274,8 @@ class PortLane:
 
     def _end_all(self, error: FlameError) -> None:
         for forward in {*self._servers, *self._listeners}:
+            self._end(forward)  # first: who waits for its end finds that nothing listens any more
             forward.end(error)
-            self._end(forward)
 
     async def _shut(self, error: FlameError) -> None:
         self._end_all(error)

@@ -264,7 +264,7 @@ class SessionClient:
         if len(parts) == 2 and bytes(parts[0]) == messages.TOPIC:
             self._on_answer(messages.decode_answer(bytes(parts[1])))
         elif bytes(parts[0]) == messages.MISSED:
-            self._missed.append(from_link([Channel.IOPUB.value, *parts[1:]])[1])
+            self._missed.append(from_link([Channel.IOPUB, *parts[1:]])[1])
         else:
             self._events.on_jupyter(*from_link(parts))
 

@@ -30,7 +30,7 @@ async def outcome(requests: list[Envelope], events: list[tuple[Channel, Envelope
         assert not waiting.done()
         unfinished.heard(*event)
         await asyncio.sleep(0)
-    return await asyncio.wait_for(waiting, 1)
+    return await asyncio.wait_for(waiting, 30)
 
 
 async def test_without_cells_nothing_is_waited_for() -> None:
@@ -62,4 +62,4 @@ async def test_a_session_that_is_gone_aborts_what_is_behind_its_cells() -> None:
     waiting = asyncio.create_task(unfinished.wait({request.header().msg_id}))
     await asyncio.sleep(0)
     unfinished.give_up()
-    assert await asyncio.wait_for(waiting, 1) is False
+    assert await asyncio.wait_for(waiting, 30) is False

@@ -24,7 +24,7 @@ def test_arbitrary_frames_give_parts_or_a_protocol_error(frames: list[bytes], of
         parts = unpack(frames, offset)
     except ProtocolError:
         return
-    assert all(isinstance(part, memoryview) for part in parts)
+    assert all(isinstance(part, bytes | memoryview) for part in parts)
 
 
 @given(parts=parts_of_all_sizes, data=st.data())
@@ -37,7 +37,7 @@ def test_damaged_frames_never_give_more_than_was_sent(parts: list[bytes], data: 
         out = unpack(frames)
     except ProtocolError:
         return
-    assert sum(part.nbytes for part in out) <= sum(map(len, frames))
+    assert sum(map(len, out)) <= sum(map(len, frames))
 
 
 def test_small_parts_share_one_frame() -> None:

@@ -85,7 +85,7 @@ async def next_event(monitor: zmq.asyncio.Socket) -> tuple[int, int]:
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(work, 10))
+    asyncio.run(asyncio.wait_for(work, 30))
 
 
 @pytest.mark.parametrize("closed", [False, True])

@@ -25,7 +25,7 @@ async def test_a_kernel_that_nobody_has_is_not_kept_warm(monkeypatch: pytest.Mon
 
     pool = WarmPool(make, "python3", 1)
     assert await pool.take("cobol") is None
-    assert await asyncio.wait_for(asked.get(), 10) == "cobol"
+    assert await asyncio.wait_for(asked.get(), 30) == "cobol"
     assert pool._refilling is not None
     await asyncio.wait({pool._refilling})
 

@@ -37,7 +37,7 @@ class Scene:
         self.absence.look()
         for thread in threading.enumerate():
             if thread.name == "flame-release":
-                thread.join(10)
+                thread.join(30)
 
 
 @pytest.fixture

@@ -75,7 +75,7 @@ def server(door: tuple[DirectDoor, str]) -> Iterator[Server]:
 
 def listens(port: int, host: str = LOCALHOST) -> bool:
     try:
-        socket.create_connection((host, port), timeout=10).close()
+        socket.create_connection((host, port), timeout=30).close()
     except ConnectionRefusedError:
         return False
     return True

@@ -176,7 +176,7 @@ def test_a_huge_part_is_no_more_than_an_error(hostile: Client, honest: Client) -
 def test_greetings_of_wrong_length_are_refused(place: Place, honest: Client, tmp_path: Path) -> None:
     for parts in ([], [b""], [b"x" * 16, b"y"], [b"x" * 16] * 3):
         socket = place.context.socket(5)
-        socket.linger, socket.rcvtimeo = 0, 10_000
+        socket.linger, socket.rcvtimeo = 0, 30_000
         socket.connect(place.address)
         socket.send_multipart(packets.encode(Kind.HELLO, parts))
         assert decode(socket.recv_multipart()).kind is Kind.REFUSED

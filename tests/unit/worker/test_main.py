@@ -32,7 +32,7 @@ class Client:
     def __init__(self, context: zmq.Context[Any], address: str, name: bytes) -> None:
         self.socket = context.socket(zmq.DEALER)
         self.socket.linger = 0
-        self.socket.rcvtimeo = 10_000
+        self.socket.rcvtimeo = 30_000
         self.socket.connect(address)
         self.conversation = Conversation()
         self.socket.send_multipart(self.conversation.greeting(Kind.HELLO, [name]))
@@ -162,7 +162,7 @@ def test_a_call_that_takes_long_holds_up_no_other(place: Place) -> None:
     may_end = threading.Event()
     place.namespace["may_end"] = may_end
     ann, bob = place.client(), place.client()
-    slow = [ann.ask(Operation.EVALUATE, "may_end.wait(10)") for _ in range(5)]
+    slow = [ann.ask(Operation.EVALUATE, "may_end.wait(30)") for _ in range(5)]
 
     assert bob.value(Operation.EVALUATE, "1") == 1
     may_end.set()
@@ -251,7 +251,7 @@ def test_one_more_call_than_may_wait_is_refused_and_the_others_are_carried_out(
     may_end = threading.Event()
     place.namespace["may_end"] = may_end
     ann, bob = place.client(), place.client()
-    numbers = [ann.ask(Operation.EVALUATE, "may_end.wait(10)") for _ in range(2 + 3)]
+    numbers = [ann.ask(Operation.EVALUATE, "may_end.wait(30)") for _ in range(2 + 3)]
     refused = ann.ask(Operation.EVALUATE, "1")
     answer = ann.next()
 
@@ -304,6 +304,6 @@ input()
         client = Client(context, f"ipc://{tmp_path / 'w'}", b"c" * 16)
         assert client.value(Operation.PULL, "found") == "in main"
     finally:
-        process.communicate("end\n", timeout=10)
+        process.communicate("end\n", timeout=30)
         context.destroy(0)
     assert process.returncode == 0

@@ -70,12 +70,12 @@ def test_calls_on_two_threads_do_not_mix(monkeypatch: pytest.MonkeyPatch) -> Non
     def call() -> None:
         with printing_to(other):
             inside.set()
-            done.wait(10)
+            done.wait(30)
             sys.stdout.write("other\n")
 
     thread = threading.Thread(target=call)
     thread.start()
-    inside.wait(10)
+    inside.wait(30)
     with printing_to(mine):
         sys.stdout.write("mine\n")
     done.set()

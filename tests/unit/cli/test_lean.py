@@ -1,0 +1,56 @@
+"""What ``flame --help`` loads: whoever asks, or presses Tab, waits for every module."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HELP = """
+import sys, flame_kernel.cli
+try:
+    flame_kernel.cli.main(["--help"])
+except SystemExit:
+    print(*sys.modules, sep="\\n")
+"""
+
+# Slow, and needed by commands that do something.
+HEAVY = (
+    "IPython",
+    "asyncio",
+    "concurrent",
+    "email",
+    "flame_kernel.cli.serving",
+    "flame_kernel.client",
+    "flame_kernel.protocol",
+    "flame_kernel.security",
+    "flame_kernel.server",
+    "flame_kernel.transport",
+    "http",
+    "importlib.metadata",
+    "jupyter_client",
+    "json",
+    "logging",
+    "msgspec",
+    "platformdirs",
+    "psutil",
+    "socket",
+    "ssl",
+    "subprocess",
+    "tqdm",
+    "zmq",
+)
+
+
+@pytest.fixture(scope="module")
+def loaded() -> set[str]:
+    # Without the environment's own hooks, such as those that measure coverage.
+    command = [sys.executable, "-S", "-c", f"import sys; sys.path = {sys.path!r}; " + HELP]
+    return set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+
+
+@pytest.mark.parametrize("name", HEAVY)
+def test_help_does_not_load(loaded: set[str], name: str) -> None:
+    assert "flame_kernel.cli.sessions" in loaded
+    assert not {module for module in loaded if module == name or module.startswith(name + ".")}
