@@ -48,6 +48,17 @@ def sizes(subject: Subject, effort: Effort) -> Mapping[str, float]:
     return figures
 
 
+def backlogs(subject: Subject, effort: Effort) -> Mapping[str, float]:
+    """Have sessions say little and much to nobody."""
+    figures: dict[str, float] = {}
+    for size in effort.backlogs:
+        backlog = subject.peer.backlog(size)
+        figures[f"journal_{size}"] = backlog.journal_s * 1e3
+        figures[f"journal_server_{size}"] = backlog.server_bytes / _MEGABYTE
+        figures[f"unseen_{size}"] = backlog.unseen_s * 1e3
+    return figures
+
+
 def _cpu_percent(process: psutil.Process, seconds: float) -> float:
     before, begun = process.cpu_times(), time.monotonic()
     threading.Event().wait(seconds)

@@ -242,7 +242,7 @@ class Connection:
 
     def _look_at_monitor(self) -> None:
         while has_more(self._monitor):
-            lost = recv_monitor_message(self._monitor)["event"] in CAUSES
+            lost = event_of(self._monitor.recv_multipart()) in CAUSES
             self.gone = self.gone or lost
 
     def _on_event(self, event: int) -> None:

@@ -17,6 +17,7 @@ from flame_kernel.client.calls.ways import Ways
 from flame_kernel.errors import FlameError, FlameTimeout, KeyRefused, ProtocolError, SessionRestarted
 from flame_kernel.protocol import messages, packets
 from flame_kernel.protocol.conversation import Conversation, Hole, Message
+from flame_kernel.protocol.fragments import Assembler, split
 from flame_kernel.protocol.packets import Kind, Packet
 from flame_kernel.transport.blocking import Connection, Wake
 from flame_kernel.transport.interface import Endpoint
@@ -71,6 +72,7 @@ class WorkerConversation:
         self._wake = wake
         self._name = os.urandom(16)
         self._conversation = Conversation()
+        self._assembler = Assembler()
         self._connection: Connection | None = None
         self._epoch = b""
         self._row: deque[Packet] = deque()  # what came together, and has not been taken yet
@@ -102,7 +104,10 @@ class WorkerConversation:
 
     def push(self, parts: Sequence[Buffer]) -> int:
         """Say something; :meth:`flush` sends it. Returns its number."""
-        return self._conversation.push(parts)
+        number = 0
+        for message in split(parts):
+            number = self._conversation.push(message)
+        return number
 
     def flush(self) -> None:
         """Send what may be sent now, and acknowledge what presses."""
@@ -143,7 +148,11 @@ class WorkerConversation:
                 continue
             event = self._conversation.take(packet)
             if isinstance(event, Message):
-                return event
+                whole = self._whole(event)
+                if whole is not None:
+                    return whole
+                self.flush()  # acknowledges what presses
+                continue
             if isinstance(event, Hole):
                 self.drop()
             elif packet.kind is Kind.PONG:
@@ -250,6 +259,7 @@ class WorkerConversation:
         self._name = os.urandom(16)
         self._epoch = b""
         self._conversation = Conversation()
+        self._assembler = Assembler()
 
     def _receive(self, deadline: float | None) -> Packet | None:
         """Return the next packet, ``None`` when the connection is gone, the time is up, or somebody rang."""
@@ -269,6 +279,14 @@ class WorkerConversation:
             self.begin_anew()
             raise refusal
         return packet
+
+    def _whole(self, message: Message) -> Message | None:
+        try:
+            parts = self._assembler.take(message.parts)
+        except FlameError:
+            self.begin_anew()  # nothing that follows could be told apart
+            raise
+        return None if parts is None else Message(message.number, parts)
 
     def _is_gone(self) -> bool:
         return self._connection is None or self._connection.gone
