@@ -28,6 +28,7 @@ import json
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from flame_kernel.buffers import Buffer
 from flame_kernel.errors import ProtocolError
@@ -106,12 +107,15 @@ class Outcome(enum.IntEnum):
     NOTE = 7
 
 
+# Looked up once a call; Operation(…) takes several times as long.
+_OPERATIONS = {operation.value: operation for operation in Operation}
+_OUTCOMES = {outcome.value: outcome for outcome in Outcome}
+
 # What a call ends with.
 LAST = frozenset({Outcome.RESULT, Outcome.ERROR, Outcome.REFERENCE})
 
 
-@dataclass(frozen=True)
-class CallRequest:
+class CallRequest(NamedTuple):
     """A call, taken apart; its operands are still as they came."""
 
     operation: Operation
@@ -121,8 +125,7 @@ class CallRequest:
     operands: Sequence[Buffer]
 
 
-@dataclass(frozen=True)
-class CallAnswer:
+class CallAnswer(NamedTuple):
     """An answer, taken apart; its value is still as it came."""
 
     outcome: Outcome
@@ -182,8 +185,8 @@ def decode_request(parts: Sequence[Buffer]) -> CallRequest:
     """
     try:
         operation, form, flags = _REQUEST.unpack(parts[0])
-        return CallRequest(Operation(operation), form, bool(flags & PLAIN), bool(flags & ONEWAY), parts[1:])
-    except (struct.error, ValueError, IndexError) as error:
+        return CallRequest(_OPERATIONS[operation], form, bool(flags & PLAIN), bool(flags & ONEWAY), parts[1:])
+    except (struct.error, KeyError, IndexError) as error:
         raise ProtocolError("a call arrived that this version of Flame can't read") from error
 
 
@@ -200,6 +203,6 @@ def decode_answer(parts: Sequence[Buffer]) -> CallAnswer:
     """
     try:
         outcome, form, call = _ANSWER.unpack(parts[0])
-        return CallAnswer(Outcome(outcome), form, call, parts[1:])
-    except (struct.error, ValueError, IndexError) as error:
+        return CallAnswer(_OUTCOMES[outcome], form, call, parts[1:])
+    except (struct.error, KeyError, IndexError) as error:
         raise ProtocolError("an answer arrived that this version of Flame can't read") from error

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import NamedTuple, Union
 
 from flame_kernel.buffers import Buffer
-from flame_kernel.protocol.delivery import Gap, Inbox, Outbox, Shelf, Verdict
+from flame_kernel.protocol.delivery import Gap, Inbox, Numbered, Outbox, Shelf, Verdict
 from flame_kernel.protocol.frames import pack, unpack
-from flame_kernel.protocol.packets import Kind, Packet, encode, encode_packed
+from flame_kernel.protocol.packets import Kind, Packet, encode, encode_packed, encode_rows
 
 
 class Message(NamedTuple):
@@ -159,17 +159,26 @@ class Conversation:
         """Return a HELLO, WELCOME, PING or PONG that says how far this end has received."""
         return encode(kind, parts, ack=self._inbox.acknowledgement())
 
-    def outgoing(self) -> list[list[Buffer]]:
-        """Take what is to be sent now: messages within the window, and an acknowledgement if it can't wait."""
-        out = []
-        for message in self._outbox.due():
-            ack = self._inbox.acknowledgement()
+    def outgoing(self, rows: bool = False) -> list[list[Buffer]]:
+        """Take what is to be sent now: messages within the window, and an acknowledgement if it can't wait.
+
+        Args:
+            rows: Whether the other end reads messages that go together in a packet.
+        """
+        out: list[list[Buffer]] = []
+        due = self._outbox.due()
+        if not due:
+            return [self.acknowledge()] if self._inbox.ack_pressing else out
+        ack = self._inbox.acknowledgement()
+        if rows and len(due) > 1:
+            if isinstance(due[0], Gap):
+                out.append(encode(Kind.GAP, number=due[0].number, ack=ack))
+            return out + encode_rows([message for message in due if isinstance(message, Numbered)], ack)
+        for message in due:
             if isinstance(message, Gap):
                 out.append(encode(Kind.GAP, number=message.number, ack=ack))
             else:
                 out.append(encode_packed(Kind.DATA, message.parts, message.number, ack))
-        if self._inbox.ack_pressing:
-            out.append(encode(Kind.ACK, ack=self._inbox.acknowledgement()))
         return out
 
     @property

@@ -7,7 +7,8 @@ bytes  name   meaning
 =====  =====  ===================================================================================
 1      magic  ``0xF1``: a Flame packet of wire format 1
 1      kind   one of :class:`Kind`
-8      number DATA: the message's number in its direction, from 1. GAP: the last number that is gone
+8      number DATA: the message's number in its direction, from 1. ROW: that of the first message in it.
+              GAP: the last number that is gone
 8      ack    the highest number that the sender of this packet has received without a hole
 =====  =====  ===================================================================================
 
@@ -31,6 +32,10 @@ OVERHEAD_BYTES = 64 * 1024
 VERSION = 1
 MAGIC = 0xF0 | VERSION
 
+# What goes together in a row at most: messages, and their bytes.
+MAX_ROW = 1024
+ROW_BYTES = 64 * 1024
+
 _HEAD = struct.Struct("!BBQQ")
 
 
@@ -47,6 +52,9 @@ class Kind(enum.IntEnum):
     PONG = 8  # server: I am
     RESET = 9  # server: I don't know this connection; say HELLO
     BYE = 10  # client: I leave and shall not come back; what was kept for me can go
+    # Either, on a calls lane: messages with numbers in a row, each a part as ``frames`` packs it. A worker sends rows
+    # only where the client has sent one.
+    ROW = 11
 
 
 _KINDS = {kind.value: kind for kind in Kind}  # looked up once a packet; Kind(…) takes four times as long
@@ -100,6 +108,60 @@ def encode_packed(kind: Kind, frames: Sequence[Buffer], number: int, ack: int) -
         The ZeroMQ frames.
     """
     return [b"".join((_HEAD.pack(MAGIC, kind, number, ack), frames[0])), *frames[1:]]
+
+
+def encode_rows(messages: Sequence[tuple[int, Sequence[Buffer]]], ack: int) -> list[list[Buffer]]:
+    """Build packets of messages that are packed already, with as many in each as fit.
+
+    Args:
+        messages: Number and frames of each, in a row.
+        ack: The highest number received without a hole.
+
+    Returns:
+        The ZeroMQ frames of each packet.
+
+    Example:
+        >>> [packet] = encode_rows([(1, pack([b"a"])), (2, pack([b"b"]))], 0)
+        >>> [(one.kind.name, one.number, bytes(one.parts[0])) for one in each(decode(packet))]
+        [('DATA', 1, b'a'), ('DATA', 2, b'b')]
+    """
+    out: list[list[Buffer]] = []
+    row: list[Buffer] = []
+    first = weight = 0
+    for number, frames in messages:
+        if len(frames) > 1 or len(frames[0]) >= ROW_BYTES:
+            _end_row(out, row, first, ack)
+            row = []
+            out.append(encode_packed(Kind.DATA, frames, number, ack))
+            continue
+        if weight + len(frames[0]) > ROW_BYTES or len(row) == MAX_ROW:
+            _end_row(out, row, first, ack)
+            row = []
+        if not row:
+            first, weight = number, 0
+        row.append(frames[0])
+        weight += len(frames[0])
+    _end_row(out, row, first, ack)
+    return out
+
+
+def _end_row(out: list[list[Buffer]], row: list[Buffer], first: int, ack: int) -> None:
+    if len(row) == 1:
+        out.append(encode_packed(Kind.DATA, row, first, ack))
+    elif row:
+        out.append(encode(Kind.ROW, row, number=first, ack=ack))
+
+
+def each(packet: Packet) -> Sequence[Packet]:
+    """Return a row's messages as packets of their own; any other packet as it is.
+
+    Raises:
+        ProtocolError: A message in it is cut short.
+    """
+    if packet.kind is not Kind.ROW:
+        return (packet,)
+    number, ack = packet.number, packet.ack
+    return [Packet(Kind.DATA, number + place, ack, unpack((part,))) for place, part in enumerate(packet.parts)]
 
 
 def decode(frames: Sequence[Buffer]) -> Packet:

@@ -8,18 +8,20 @@ import socket as sockets
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from flame_kernel.buffers import Buffer
 from flame_kernel.errors import FlameTimeout, KeyRefused, LinkLost
-from flame_kernel.transport.dialler import CAUSES, EVENTS, client_socket
+from flame_kernel.transport.dialler import CAUSES, EVENTS, client_socket, event_of
 from flame_kernel.transport.interface import Cause, Endpoint
-from flame_kernel.transport.sockets import receive, send
+from flame_kernel.transport.sockets import DONT_WAIT, descriptor, has_more, receive, send
 
 # Where Ctrl-C does not end a wait, how often to look for it, in milliseconds; elsewhere nothing has to be looked for.
-_LOOK_EVERY_MS = None if os.name == "posix" else 500
+_LOOK_EVERY_MS = -1 if os.name == "posix" else 500
+
+_READABLE = int(zmq.POLLIN)
 
 
 class Wake:
@@ -98,12 +100,15 @@ class Connection:
         self._socket = client_socket(context, endpoint)
         self._monitor = self._socket.get_monitor_socket(EVENTS)
         self._up = False
+        self._heard = False
         self.gone = False
         self.waiting = False
-        self._poller = zmq.Poller()
-        self._poller.register(self._socket, zmq.POLLIN)
-        self._poller.register(self._monitor, zmq.POLLIN)
-        self._poller.register(wake, zmq.POLLIN)
+        # The monitor's descriptor in place of the monitor: asking libzmq for two sockets' events costs twice as much.
+        self._watched: list[tuple[Any, int]] = [
+            (self._socket, _READABLE),
+            (descriptor(self._monitor), _READABLE),
+            (wake.fileno(), _READABLE),
+        ]
         self._socket.connect(endpoint.address)
 
     def wait_until_up(self, deadline: float | None) -> None:
@@ -123,7 +128,7 @@ class Connection:
         while not self._up:
             ready = dict(poller.poll(_left_ms(deadline)))
             if self._monitor in ready:
-                self._on_event(recv_monitor_message(self._monitor)["event"])
+                self._on_event(event_of(self._monitor.recv_multipart()))
             elif deadline is not None and time.monotonic() >= deadline:
                 raise FlameTimeout(f"{self.endpoint.name} can't be reached in time")
             self.require_use()
@@ -149,7 +154,7 @@ class Connection:
         while not self._up and not self.gone:
             ready = dict(poller.poll(max(0, int((until - time.monotonic()) * 1000))))
             if self._monitor in ready:
-                event = recv_monitor_message(self._monitor)["event"]
+                event = event_of(self._monitor.recv_multipart())
                 self._up = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
                 self.gone = event in CAUSES
                 continue
@@ -165,7 +170,7 @@ class Connection:
     def send(self, frames: Sequence[Buffer]) -> None:
         """Send a message; what can't be sent is dropped, which ``receive`` tells of."""
         try:
-            send(self._socket, frames, zmq.NOBLOCK)
+            send(self._socket, frames, DONT_WAIT)
         except zmq.Again:
             return
 
@@ -181,16 +186,20 @@ class Connection:
         Raises:
             LinkLost: It was abandoned.
         """
+        socket, watched = self._socket, self._watched
+        if not self._heard:
+            self._heard = True
+            self._look_at_monitor()  # its descriptor tells of what comes from now on
         while not self.gone:
             self.require_use()  # also while messages keep coming
             self.waiting = True
-            ready = self._poller.poll(_left_ms(deadline))
+            ready = zmq.zmq_poll(watched, _left_ms(deadline))
             self.waiting = False
             for who, _ in ready:
-                if who is self._socket:
-                    return receive(self._socket)
-                if who is self._monitor:
-                    self.gone = recv_monitor_message(self._monitor)["event"] in CAUSES
+                if who is socket:
+                    return receive(socket)
+                if who == watched[1][0]:
+                    self._look_at_monitor()
                 else:
                     self.require_use()
                     return None
@@ -231,6 +240,11 @@ class Connection:
         if self._wake.ended:
             raise LinkLost(f"this connection to {self.endpoint.name} was closed; connect again")
 
+    def _look_at_monitor(self) -> None:
+        while has_more(self._monitor):
+            lost = event_of(self._monitor.recv_multipart()) in CAUSES
+            self.gone = self.gone or lost
+
     def _on_event(self, event: int) -> None:
         if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
             self._up = True
@@ -240,8 +254,8 @@ class Connection:
             )
 
 
-def _left_ms(deadline: float | None) -> int | None:
+def _left_ms(deadline: float | None) -> int:
     if deadline is None:
         return _LOOK_EVERY_MS
     left = max(0, int((deadline - time.monotonic()) * 1000) + 1)
-    return left if _LOOK_EVERY_MS is None else min(left, _LOOK_EVERY_MS)
+    return left if _LOOK_EVERY_MS < 0 else min(left, _LOOK_EVERY_MS)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import MutableMapping, Sequence
 from typing import Any, Callable
@@ -14,11 +15,15 @@ from typing import Any, Callable
 from flame_kernel.buffers import Buffer
 from flame_kernel.errors import FlameError, ProtocolError, SessionRestarted, UnknownHandle
 from flame_kernel.protocol.conversation import Conversation, Hole, Message
-from flame_kernel.protocol.packets import Kind, Packet, decode, encode
+from flame_kernel.protocol.fragments import Assembler, split
+from flame_kernel.protocol.packets import Kind, Packet, decode, each, encode
 from flame_kernel.worker.admitted import Admitted, Authority
 
 # A client that vanished without a BYE leaves its conversation behind; beyond this many the oldest goes.
 MAX_CALLERS = 1_000
+
+# Answers wait for others to go with them no longer than this after the last that went, in seconds.
+_AT_LATEST_S = 0.001
 
 Sender = Callable[[Sequence[Buffer]], bool]
 
@@ -39,7 +44,11 @@ class Caller:
         self._kept: dict[int, tuple[int, Any]] = {}  # by call: the number of its answer, and its value
         self._lock = threading.Lock()
         self._conversation = Conversation()
+        self._assembler = Assembler()
         self._peer: bytes | None = None
+        self._sent_at = 0.0
+        self._rows = False  # whether the client reads rows: it has sent one
+        self.quick: bool | None = None  # whether its latest call was; ``None`` before there was one
         self.authority = Authority(b"")  # that of the latest connection, which tells what the client may do
 
     def greet(self, peer: bytes, authority: Authority, received: int, epoch: bytes) -> None:
@@ -60,29 +69,39 @@ class Caller:
             self._send([peer, *self._conversation.greeting(Kind.WELCOME, [epoch])])
             self._flush()
 
-    def take(self, packet: Packet) -> Message | None:
+    def take(self, packet: Packet) -> Sequence[Message]:
         """Take a packet of the client's.
 
         Args:
-            packet: DATA, ACK or PING.
+            packet: DATA, ROW, ACK or PING.
 
         Returns:
-            Its next request, or ``None``.
+            Its next requests.
 
         Raises:
-            ProtocolError: It acknowledges what was never sent.
+            ProtocolError: It acknowledges what was never sent, or can't be read.
         """
+        found = []
         with self._lock:
-            event = self._conversation.take(packet)
-            if isinstance(event, Hole) and self._peer is not None:
-                self._send([self._peer, *encode(Kind.RESET)])
-            elif packet.kind is Kind.PING and self._peer is not None:
-                self._send([self._peer, *self._conversation.greeting(Kind.PONG, [])])
-            elif self._conversation.pending or self._conversation.ack_pressing:
+            conversation = self._conversation
+            for one in each(packet):
+                event = conversation.take(one)
+                if isinstance(event, Message):
+                    parts = self._assembler.take(event.parts)
+                    if parts is not None:
+                        found.append(Message(event.number, parts))
+                elif isinstance(event, Hole):
+                    if self._peer is not None:
+                        self._send([self._peer, *encode(Kind.RESET)])
+                    return found
+            self._rows = self._rows or packet.kind is Kind.ROW
+            if packet.kind is Kind.PING and self._peer is not None:
+                self._send([self._peer, *conversation.greeting(Kind.PONG, [])])
+            elif conversation.pending or conversation.ack_pressing:
                 # The acknowledgement may have made room for answers that wait; and who says much that isn't answered
                 # waits for ours.
                 self._flush()
-            return event if isinstance(event, Message) else None
+        return found
 
     def answer(self, parts: Sequence[Buffer]) -> int:
         """Send an answer; it's kept until the client has it.
@@ -91,14 +110,34 @@ class Caller:
             The answer's number.
         """
         with self._lock:
-            number = self._conversation.push(parts)
+            number = self._push(parts)
             self._flush()
         return number
 
-    def answer_and_keep(self, call: int, value: Any, parts: Sequence[Buffer]) -> None:
-        """Send an answer, and keep its value until the client goes on: it may be unable to load it."""
+    def end(self, call: int, parts: Sequence[Buffer], kept: Sequence[Any], later: bool) -> bool:
+        """Send a call's last answer.
+
+        Args:
+            call: The call's number.
+            parts: The answer.
+            kept: Its value, to be kept until the client goes on, as it may be unable to load it; or nothing.
+            later: Whether more answers follow at once, with which it may go.
+
+        Returns:
+            Whether :meth:`flush` has to follow.
+        """
         with self._lock:
-            self._kept[call] = (self._conversation.push(parts), value)
+            number = self._push(parts)
+            if kept:
+                self._kept[call] = (number, kept[0])
+            if later and self._rows and time.monotonic() - self._sent_at < _AT_LATEST_S:
+                return True
+            self._flush()
+        return False
+
+    def flush(self) -> None:
+        """Send the answers that wait for it."""
+        with self._lock:
             self._flush()
 
     def kept(self, call: int) -> Any:
@@ -130,10 +169,17 @@ class Caller:
                 self._peer = None
             return self._peer is not None
 
+    def _push(self, parts: Sequence[Buffer]) -> int:
+        number = 0
+        for message in split(parts):
+            number = self._conversation.push(message)
+        return number
+
     def _flush(self) -> None:
         if self._peer is None:
             return
-        for frames in self._conversation.outgoing():
+        self._sent_at = time.monotonic()
+        for frames in self._conversation.outgoing(self._rows):
             if not self._send([self._peer, *frames]):
                 # The connection is gone; what was not acknowledged goes out again when the client greets.
                 self._peer = None
@@ -173,7 +219,7 @@ class Callers:
 
     def take(
         self, frames: Sequence[Buffer], origin: Callable[[bytes], Authority] = Authority
-    ) -> tuple[Caller, Message, int] | None:
+    ) -> Sequence[tuple[Caller, Message, int]]:
         """Take what arrived, and deal with all of it but new requests.
 
         Args:
@@ -181,30 +227,29 @@ class Callers:
             origin: Returns, given the connection's name, what tells what it may do; asked when it greets.
 
         Returns:
-            The conversation, its next request, and what the packet acknowledges; ``None`` when there's nothing to do.
+            New requests: the conversation, the message, and what the packet acknowledges.
         """
         peer = bytes(frames[0])
         try:
             return self._take(peer, decode(frames[1:]), origin)
         except FlameError as error:
             self._send([peer, *encode(Kind.REFUSED, [_refusal(error)])])
-            return None
+            return ()
 
     def _take(
         self, peer: bytes, packet: Packet, origin: Callable[[bytes], Authority]
-    ) -> tuple[Caller, Message, int] | None:
+    ) -> Sequence[tuple[Caller, Message, int]]:
         if packet.kind is Kind.HELLO:
             self._greet(peer, packet, origin(peer))
-            return None
+            return ()
         caller = self._by_peer.get(peer)
         if caller is None or not self._admitted.holds(caller.authority):
             self._send([peer, *encode(Kind.RESET)])
-            return None
+            return ()
         if packet.kind is Kind.BYE:
             self._forget(caller)
-            return None
-        message = caller.take(packet)
-        return None if message is None else (caller, message, packet.ack)
+            return ()
+        return [(caller, message, packet.ack) for message in caller.take(packet)]
 
     def _greet(self, peer: bytes, packet: Packet, authority: Authority) -> None:
         if len(packet.parts) not in (1, 2) or any(len(part) != 16 for part in packet.parts):

@@ -1,19 +1,13 @@
-"""The worker's threads: they take turns at waiting, and the one that gets a call carries it out.
-
-Handing a call to another thread would cost a wake-up on the way of every call. Instead whoever received it leaves the
-waiting to the next thread (the leader/followers pattern), so that calls run side by side, and beside the session's
-cells. One thread always waits, also when as many calls run as may: an interrupt has to be heard.
-"""
+"""The worker: calls that come over one socket are carried out and answered, on the threads of its crew."""
 
 from __future__ import annotations
 
 import os
 import sys
-import threading
 import traceback
 from collections import deque
 from collections.abc import MutableMapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from flame_kernel.buffers import Buffer
 from flame_kernel.errors import FlameError, LimitExceeded, ProtocolError
@@ -26,32 +20,13 @@ from flame_kernel.worker.absence import LEASE_S, Absence
 from flame_kernel.worker.admitted import Authority
 from flame_kernel.worker.answers import ByReference
 from flame_kernel.worker.callers import Caller, Callers
+from flame_kernel.worker.crew import Crew, Task
 from flame_kernel.worker.direct import DirectDoor
 from flame_kernel.worker.endings import Endings
 from flame_kernel.worker.operations import Operations
 from flame_kernel.worker.ports import Ports
-from flame_kernel.worker.running import Call, Running
+from flame_kernel.worker.running import Running
 from flame_kernel.worker.transfers import MOST, Transfers
-
-# Calls that run at the same time; one more waits until one of them has ended.
-MAX_CALLS = 64
-
-# Calls that wait for others to end; one more is an error.
-MAX_WAITING = 10_000
-
-
-class Task(NamedTuple):
-    """A call that is to be carried out.
-
-    Attributes:
-        caller: Whose it is.
-        request: What is asked.
-        call: Where it stands.
-    """
-
-    caller: Caller
-    request: CallRequest
-    call: Call
 
 
 class Worker:
@@ -82,73 +57,42 @@ class Worker:
         self._callers = Callers(socket.send, os.urandom(16), self._on_gone, self._on_ended, self._direct.admitted)
         self._running = Running()
         self._absence = Absence(self._objects, self._callers.reachable, lease_s)
-        self._turn = threading.Lock()
-        self._lock = threading.Lock()
-        self._threads = 0
-        self._idle = 0
-        self._busy = 0
-        self._waiting: deque[Task] = deque()
+        self._unsent: deque[Caller] = deque()  # whose answers wait for more to go with them
+        self._crew = Crew(self._listen, self._carry_out, self._send_answers)
 
     def start(self) -> None:
         """Begin to serve, on threads that end with the process."""
-        self._hire()
+        self._crew.start()
 
-    def _hire(self) -> None:
-        with self._lock:
-            self._threads += 1
-            self._idle += 1
-            name = f"flame-call-{self._threads}"
-        threading.Thread(target=self._serve, name=name, daemon=True).start()
-
-    def _serve(self) -> None:
-        while True:
-            with self._turn:
-                task = self._next()
-            if task is None:
-                return
-            if self._idle == 0:  # somebody has to go on listening; only who has just had the turn gets here
-                self._hire()
-            while task is not None:
-                self._carry_out(task)
-                task = self._another()
-
-    def _next(self) -> Task | None:
-        """Listen until there's a call for this thread; ``None`` once the socket is closed."""
-        while True:
-            frames = self._socket.receive(self._absence.wait_s)
-            if frames is None:
-                if self._socket.closed:
-                    return None
-                self._absence.look()
-                continue
-            taken = self._callers.take(frames, self._origin)
-            if taken is None:
-                continue
+    def _listen(self) -> bool:
+        """Wait until something comes, and sort it; false once the socket is closed."""
+        frames = self._socket.receive(self._absence.wait_s)
+        if frames is None:
+            if self._socket.closed:
+                return False
+            self._absence.look()
+            return True
+        for taken in self._callers.take(frames, self._origin):
             task = self._sort(*taken)
             if task is None:
                 continue
-            with self._lock:
-                if self._busy < MAX_CALLS:
-                    self._busy += 1
-                    self._idle -= 1
-                    return task
-                if len(self._waiting) < MAX_WAITING:
-                    self._waiting.append(task)
-                    continue
-            self._refuse(task, LimitExceeded(f"{MAX_WAITING:,} calls wait in this session already; try again later"))
+            try:
+                self._crew.put(task)
+            except LimitExceeded as error:
+                self._refuse(task, error)
+        return True
+
+    def _send_answers(self) -> None:
+        while self._unsent:
+            try:
+                caller = self._unsent.popleft()
+            except IndexError:  # another thread was quicker
+                return
+            caller.flush()
 
     def _origin(self, peer: bytes) -> Authority:
         assert self._socket.frame is not None
         return self._direct.recognise(peer, self._socket.frame)
-
-    def _another(self) -> Task | None:
-        """Return a call that has waited for a thread; without one this thread goes back to listening."""
-        with self._lock:
-            if self._waiting:
-                return self._waiting.popleft()
-            self._busy -= 1
-            self._idle += 1
-            return None
 
     def _sort(self, caller: Caller, message: Message, ack: int) -> Task | None:
         """Return what is to be carried out; what is about other calls is done on the spot."""
@@ -227,10 +171,8 @@ class Worker:
         for started in call.processes:
             started.finish()
         sink.close()
-        if keep:
-            caller.answer_and_keep(number, value, parts)
-        else:
-            caller.answer(parts)
+        if caller.end(number, parts, (value,) if keep else (), self._crew.more):
+            self._unsent.append(caller)
 
     def _run(self, caller: Caller, request: CallRequest) -> Any:
         operands = self._operations.load(request.format, request.operands, request.plain)

@@ -53,6 +53,16 @@ def test_futures_give_values_and_exceptions_in_whatever_order(flame: Flame) -> N
         flame.submit(5)
 
 
+def test_values_that_cannot_be_loaded_here_become_handles_however_many_come_together(flame: Flame) -> None:
+    flame.execute(
+        "import sys, types\n"
+        "there = sys.modules['only_there'] = types.ModuleType('only_there')\n"
+        "exec('class Thing:\\n  def __init__(self, n): self.n = n', vars(there))"
+    )
+    futures = [flame.submit(f"there.Thing({n})") for n in range(100)]
+    assert [future.result(30).n for future in futures] == list(range(100))
+
+
 def test_futures_run_side_by_side_and_beside_calls(flame: Flame, gate: Path) -> None:
     waiting = [flame.submit(f"wait_for({str(gate)!r})") for _ in range(5)]
     until(lambda: all(future.running() for future in waiting))

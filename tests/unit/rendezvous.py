@@ -24,7 +24,6 @@ def rendezvous(path: Path) -> Iterator[tuple[SharedSocket, str]]:
         for thread in set(threading.enumerate()) - before:
             if thread.name.startswith("flame-call-"):
                 thread.join(30)
-        shared._selector.close()  # in a session these end with the process
-        shared._wake_in.close()
+        shared._wake_in.close()  # in a session these end with the process
         shared._wake_out.close()
         context.destroy(0)

@@ -7,6 +7,7 @@ from typing import Any
 
 from flame_kernel.buffers import Buffer
 from flame_kernel.protocol import delivery, messages, packets
+from flame_kernel.protocol.frames import pack
 from flame_kernel.protocol.packets import Kind
 from tests.vectors.hexadecimal import Vectors, all_in_hex
 
@@ -45,6 +46,7 @@ def packet_vectors() -> Vectors:
         packet("a sign of life", Kind.PONG, ack=4),
         packet("a new start", Kind.RESET),
         packet("a farewell", Kind.BYE, ack=11),
+        packet("two messages in a row", Kind.ROW, [pack([b"one"])[0], pack([b"two", b""])[0]], number=3, ack=1),
         packet("the largest small part", Kind.DATA, [b"s" * (16 * KIB - 1)], number=1),
         packet("the smallest large part", Kind.DATA, [b"a", b"L" * 16 * KIB, b"z"], number=1),
         packet("a part in several frames", Kind.DATA, [b"h", b"V" * (2 * MIB + 5)], number=1),
@@ -65,7 +67,7 @@ def packet_vectors() -> Vectors:
         "cut short in its part": [head[:-1]],
         "a byte too many": [head + b"!"],
         "a frame too many": [head, b"x"],
-        "an unknown kind": [head[:1] + b"\x0b" + head[2:]],
+        "an unknown kind": [head[:1] + b"\x0c" + head[2:]],
         "kind 0": [head[:1] + b"\0" + head[2:]],
         "another wire format": [b"\xf2" + head[1:]],
         "no packet": [b"GET / HTTP/1.1\r\nHost: gpu1\r\n\r\n"],

@@ -7,6 +7,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Protocol
 
 import zmq
@@ -124,7 +125,7 @@ class Calls:
         pipeline = self._require_pipeline()
         future = FlameFuture(self._settle, self._show)
         order = pipeline.submit(operation, operands, future)
-        future.interrupt = lambda: pipeline.interrupt(order)
+        future.interrupt, future.hurry = partial(pipeline.interrupt, order), pipeline.hurry
         return future
 
     def ask(self, operation: Operation, *operands: Any) -> Ahead:
@@ -132,7 +133,7 @@ class Calls:
         pipeline = self._require_pipeline()
         ahead = Ahead(self._settle, self._show, self._place.endpoint.name)
         order = pipeline.submit(operation, operands, ahead)
-        ahead.interrupt = lambda: pipeline.interrupt(order)
+        ahead.interrupt, ahead.hurry = partial(pipeline.interrupt, order), pipeline.hurry
         return ahead
 
     def post(self, operation: Operation, *operands: Any) -> None:
@@ -214,7 +215,7 @@ class Calls:
     def _make_pipeline(self, plain: bool) -> Pipeline:
         wake, place = Wake(), self._place
         talk = WorkerConversation(
-            self._context, place.endpoint, place.session, self._client, wake, place.conversation, place.ways
+            self._context, place.endpoint, place.session, self._client, wake, place.conversation, place.ways, rows=True
         )
         return Pipeline(talk, wake, plain, place.most_bytes)
 

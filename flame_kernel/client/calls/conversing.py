@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Sequence
 
 import zmq
@@ -16,12 +17,17 @@ from flame_kernel.client.calls.ways import Ways
 from flame_kernel.errors import FlameError, FlameTimeout, KeyRefused, ProtocolError, SessionRestarted
 from flame_kernel.protocol import messages, packets
 from flame_kernel.protocol.conversation import Conversation, Hole, Message
+from flame_kernel.protocol.fragments import Assembler, split
 from flame_kernel.protocol.packets import Kind, Packet
 from flame_kernel.transport.blocking import Connection, Wake
 from flame_kernel.transport.interface import Endpoint
 
 # Before a greeting that came to nothing is tried again, in seconds.
 _AGAIN_AFTER_S = 0.05
+
+# How long a caller waits to hear where the worker is, when the server has said that it will tell: a moment as a rule,
+# and calling through the server meanwhile would cost it a connection that is of no use a moment later.
+_TOLD_S = 0.1
 
 # How long a caller waits for the way straight to the worker before it takes the one through the server, in seconds;
 # how long the attempt may go on beside that.
@@ -40,6 +46,7 @@ class WorkerConversation:
         wake: Rung to end a wait.
         conversation: The client's conversation on the session lane, by which a session is found that was renamed.
         ways: The ways to the worker; that through the server alone unless given.
+        rows: Send what is said together in one packet; answers may come so from then on.
     """
 
     def __init__(
@@ -51,7 +58,9 @@ class WorkerConversation:
         wake: Wake,
         conversation: str = "",
         ways: Ways | None = None,
+        rows: bool = False,
     ) -> None:
+        self._rows = rows
         self._ways = ways or Ways(endpoint)
         self._attempt: Connection | None = None  # straight to the worker, while the connection is another
         self._attempt_until = 0.0
@@ -63,8 +72,15 @@ class WorkerConversation:
         self._wake = wake
         self._name = os.urandom(16)
         self._conversation = Conversation()
+        self._assembler = Assembler()
         self._connection: Connection | None = None
         self._epoch = b""
+        self._row: deque[Packet] = deque()  # what came together, and has not been taken yet
+
+    @property
+    def arrived(self) -> bool:
+        """Whether the next message is here already."""
+        return bool(self._row)
 
     @property
     def name(self) -> str:
@@ -88,20 +104,24 @@ class WorkerConversation:
 
     def push(self, parts: Sequence[Buffer]) -> int:
         """Say something; :meth:`flush` sends it. Returns its number."""
-        return self._conversation.push(parts)
+        number = 0
+        for message in split(parts):
+            number = self._conversation.push(message)
+        return number
 
     def flush(self) -> None:
         """Send what may be sent now, and acknowledge what presses."""
         if self._connection is not None:
-            for frames in self._conversation.outgoing():
+            for frames in self._conversation.outgoing(self._rows):
                 self._connection.send(frames)
 
-    def next(self, deadline: float | None, *, waiting: bool) -> Message | None:
+    def next(self, deadline: float | None, *, waiting: bool, until: float | None = None) -> Message | None:
         """Wait for the worker's next message, on a new connection if need be.
 
         Args:
             deadline: Until when, in ``time.monotonic()`` seconds; ``None`` for as long as it takes.
             waiting: Whether something was asked that a restart of the session leaves without answer.
+            until: Until when to wait for a message, if not until the deadline, which is that of a new connection.
 
         Returns:
             The message; ``None`` when the time is up, or somebody has woken this thread.
@@ -116,15 +136,23 @@ class WorkerConversation:
             if self._connection is None:
                 self.connect(deadline, waiting=waiting)
                 self.flush()
-            packet = self._receive(deadline)
+            # One message of a row after the other: what is acknowledged has been dealt with.
+            packet = self._row.popleft() if self._row else self._receive(until or deadline)
             if packet is None:
                 if not self._is_gone():
                     return None
                 self._let_go()
                 continue
+            if packet.kind is Kind.ROW:
+                self._row.extend(packets.each(packet))
+                continue
             event = self._conversation.take(packet)
             if isinstance(event, Message):
-                return event
+                whole = self._whole(event)
+                if whole is not None:
+                    return whole
+                self.flush()  # acknowledges what presses
+                continue
             if isinstance(event, Hole):
                 self.drop()
             elif packet.kind is Kind.PONG:
@@ -179,6 +207,7 @@ class WorkerConversation:
 
     def drop(self) -> None:
         """Let go of the connection; the conversation goes on over the next."""
+        self._row.clear()  # what was not taken is sent again
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -191,7 +220,7 @@ class WorkerConversation:
         """Make a connection: straight to the worker where that comes up soon, else through the server."""
         patience = 0.0
         if self._attempt is None:
-            direct = self._ways.to_try()
+            direct = self._ways.to_try(_TOLD_S)
             if direct is not None:
                 self._begin_attempt(direct)
                 patience = _PATIENCE_S
@@ -230,6 +259,7 @@ class WorkerConversation:
         self._name = os.urandom(16)
         self._epoch = b""
         self._conversation = Conversation()
+        self._assembler = Assembler()
 
     def _receive(self, deadline: float | None) -> Packet | None:
         """Return the next packet, ``None`` when the connection is gone, the time is up, or somebody rang."""
@@ -250,15 +280,30 @@ class WorkerConversation:
             raise refusal
         return packet
 
+    def _whole(self, message: Message) -> Message | None:
+        try:
+            parts = self._assembler.take(message.parts)
+        except FlameError:
+            self.begin_anew()  # nothing that follows could be told apart
+            raise
+        return None if parts is None else Message(message.number, parts)
+
     def _is_gone(self) -> bool:
         return self._connection is None or self._connection.gone
 
     def _greet(self, deadline: float | None, waiting: bool) -> bool:
         """Greet server and worker over a new connection; false when it has to be done again."""
-        if not self._is_direct and not self._greet_server(deadline):
+        assert self._connection is not None
+        connection = self._connection
+        connection.wait_until_up(deadline)
+        # Both in one go: the server passes on what comes behind its own.
+        if not self._is_direct:
+            connection.send(self._greeting_for_server())
+        connection.send(self._conversation.greeting(Kind.HELLO, [self._name, self._client]))
+        if not self._is_direct and self._welcome(deadline) is None:
             return False
         try:
-            worker = self._ask(self._conversation.greeting(Kind.HELLO, [self._name, self._client]), deadline)
+            worker = self._welcome(deadline)
         except SessionRestarted:
             if waiting:
                 raise
@@ -276,20 +321,17 @@ class WorkerConversation:
         self._conversation.resume(worker.ack)
         return True
 
-    def _greet_server(self, deadline: float | None) -> bool:
+    def _greeting_for_server(self) -> Sequence[Buffer]:
         hello = messages.Hello(
             versions=(packets.VERSION,),
             lane=messages.LANE_CALLS,
             attachment=self._attachment,
             session=self._session,
         )
-        return self._ask(packets.encode(Kind.HELLO, [messages.encode(hello)]), deadline) is not None
+        return packets.encode(Kind.HELLO, [messages.encode(hello)])
 
-    def _ask(self, frames: Sequence[Buffer], deadline: float | None) -> Packet | None:
+    def _welcome(self, deadline: float | None) -> Packet | None:
         """Return the WELCOME that answers a greeting, ``None`` when the connection is gone."""
-        assert self._connection is not None
-        self._connection.wait_until_up(deadline)
-        self._connection.send(frames)
         while True:
             packet = self._receive(deadline)
             if packet is None:

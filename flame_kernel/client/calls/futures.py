@@ -21,6 +21,10 @@ Settle = Callable[[CallAnswer], Settled | None]
 Show = Callable[[CallAnswer], None]
 
 
+def _nothing() -> None:
+    """Do nothing, where nothing has been submitted yet."""
+
+
 class FlameFuture(Future[Any]):
     """The result of a call that was submitted. Cancelling it interrupts the call over there.
 
@@ -31,7 +35,8 @@ class FlameFuture(Future[Any]):
 
     def __init__(self, settle: Settle, show: Show) -> None:
         super().__init__()
-        self.interrupt: Callable[[], None] = lambda: None
+        self.interrupt: Callable[[], None] = _nothing
+        self.hurry: Callable[[], None] = _nothing
         self._settle = settle
         self._show = show
         # What ipykernel tells cells apart by: output goes to the cell that made the call.
@@ -51,6 +56,16 @@ class FlameFuture(Future[Any]):
             self.set_running_or_notify_cancel()
         self.interrupt()
         return True
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for its value; see :meth:`concurrent.futures.Future.result`."""
+        self.hurry()
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait for its exception; see :meth:`concurrent.futures.Future.exception`."""
+        self.hurry()
+        return super().exception(timeout)
 
     def running(self) -> bool:
         """Whether the call has been sent and is not done."""
@@ -97,7 +112,8 @@ class Ahead:
     """
 
     def __init__(self, settle: Settle, show: Show, name: str) -> None:
-        self.interrupt: Callable[[], None] = lambda: None
+        self.interrupt: Callable[[], None] = _nothing
+        self.hurry: Callable[[], None] = _nothing
         self._settle = settle
         self._show = show
         self._name = name
@@ -105,6 +121,7 @@ class Ahead:
 
     def wait(self, timeout: float | None) -> Any:
         """Return the value, or raise its exception; Ctrl-C interrupts the call, a second one gives up waiting."""
+        self.hurry()
         end = None if timeout is None else time.monotonic() + timeout
         interrupted = False
         while True:
@@ -131,6 +148,7 @@ class Ahead:
 
     def ready(self, seconds: float) -> bool:
         """Wait for a moment, and tell whether the value is there; what was printed meanwhile is shown."""
+        self.hurry()
         end = time.monotonic() + seconds
         while True:
             try:

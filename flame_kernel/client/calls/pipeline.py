@@ -24,6 +24,9 @@ from flame_kernel.transport.blocking import Wake
 # Calls that are under way; the others wait here, where cancelling one costs nothing.
 MAX_UNDER_WAY = 512
 
+# Calls that are submitted within this, in seconds, go together. Waking the thread for each would cost as much as each.
+_TOGETHER_S = 0.001
+
 # How long closing waits for what was said last to arrive, in seconds.
 _PARTING_S = 3.0
 
@@ -91,6 +94,7 @@ class Pipeline:
         self._posted: deque[Order] = deque()  # oneway calls that the worker may not have received yet
         self._last = 0
         self._closing = False
+        self._resting = False  # whether the thread waits for as long as it takes, and has to be woken
         self._until = 0.0
 
     def submit(self, operation: Operation, operands: Any, waiter: Waiter | None, oneway: bool = False) -> Order:
@@ -117,8 +121,14 @@ class Pipeline:
             raise LinkLost(_CLOSED)
         self._orders.append(order)
         self.start()
-        self._wake.ring()
+        if self._resting:
+            self._wake.ring()
         return order
+
+    def hurry(self) -> None:
+        """Send what was submitted at once: somebody waits for it."""
+        if self._orders:
+            self._wake.ring()
 
     def interrupt(self, order: Order) -> None:
         """Interrupt a call, if it is still under way."""
@@ -168,25 +178,39 @@ class Pipeline:
         self._fail_all(error)
         self._talk.begin_anew()
         self._last = 0
-        if not self._closing:
+        self._resting = True
+        if not (self._closing or self._orders):
             self._wake.wait()  # what is asked from now on is asked anew
 
     def _turn(self) -> None:
-        """Send what there is to send, then take one message, or wait for one."""
-        self._wake.hush()
-        if not self._under_way and not self._talk.unheard:
-            self._talk.improve()
-        self._take_orders()
-        self._talk.flush()
+        """Send what there is to send, then take what has arrived, or wait for it."""
+        self._resting = False
+        talk = self._talk
+        if not self._under_way and not talk.unheard:
+            talk.improve()
+        lively = self._take_orders()
+        talk.flush()
         self._forget_heard()
         if self._closing:
-            self._talk.ping()
+            talk.ping()
+        until = None
+        if lively and talk.connected:
+            until = time.monotonic() + _TOGETHER_S  # who has submitted may go on to do so
+        else:
+            self._resting = True
+            if self._orders:
+                return
         waiting = bool(self._under_way)
-        message = self._talk.next(self._until if self._closing else None, waiting=waiting)
-        if message is not None:
+        message = talk.next(self._until if self._closing else None, waiting=waiting, until=until)
+        if message is None:
+            self._wake.hush()
+        while message is not None:
             self._take(message)
+            message = talk.next(None, waiting=waiting) if talk.arrived else None
 
-    def _take_orders(self) -> None:
+    def _take_orders(self) -> bool:
+        """Say what was submitted, as much of it as may be under way; false when nothing was."""
+        lively = bool(self._orders)
         while self._orders:
             self._queued.append(self._orders.popleft())
         while self._queued and len(self._under_way) < MAX_UNDER_WAY:
@@ -206,6 +230,7 @@ class Pipeline:
             order = self._interrupts.popleft()
             if order.number in self._under_way:
                 self._say(Operation.INTERRUPT, (self._talk.name, order.number), oneway=True)
+        return lively
 
     def _take(self, message: Message) -> None:
         answer = decode_answer(message.parts)
@@ -217,6 +242,7 @@ class Pipeline:
             # Nothing acknowledges the answer before this has been said, so the worker still has the value.
             order.number = self._say(Operation.HOLD, (answer.call,))
             self._under_way[order.number] = order
+            self._talk.flush()  # before more is taken, of which this would tell
 
     def _say(self, operation: Operation, operands: Any, oneway: bool = False) -> int:
         form, parts = dump(operands, self._plain)

@@ -12,7 +12,7 @@ from flame_kernel.buffers import Buffer
 from flame_kernel.protocol.conversation import Conversation, Hole, Message, Missing
 from flame_kernel.protocol.delivery import Outbox
 from flame_kernel.protocol.frames import pack
-from flame_kernel.protocol.packets import Kind, Packet, decode, encode
+from flame_kernel.protocol.packets import Kind, Packet, decode, each, encode
 
 Frames = list[Buffer]
 
@@ -69,6 +69,19 @@ def test_a_loss_is_a_hole_and_a_new_start_mends_it() -> None:
     assert exchange(here, there) == [Message(1, [b"1"]), Message(2, [b"2"])]
 
 
+def test_messages_go_together_in_as_few_packets_as_hold_them() -> None:
+    here, there = Conversation(), Conversation()
+    said = [b"a", b"b" * 30_000, b"c", b"d" * 60_000, *[b"e" * 15_000] * 5]
+    for part in said:
+        here.push([part])
+    carried = [decode(frames) for frames in here.outgoing(rows=True)]
+
+    kinds = [Kind.DATA, Kind.DATA, Kind.DATA, Kind.DATA, Kind.ROW, Kind.DATA]
+    assert [packet.kind for packet in carried] == kinds
+    heard = [there.take(packet) for row in carried for packet in each(row)]
+    assert heard == [Message(number, [part]) for number, part in enumerate(said, 1)]
+
+
 def test_what_could_not_be_kept_is_counted() -> None:
     here, there = Conversation(limit_bytes=2 * len(pack([b"1"])[0])), Conversation()
     for text in (b"1", b"2", b"3", b"4"):
@@ -87,8 +100,9 @@ def test_a_gap_that_was_filled_meanwhile_is_none() -> None:
 class End:
     """One end, what it says and hears, and what its connection carries to the other."""
 
-    def __init__(self, name: str, limit_bytes: int | None, window_messages: int, window_bytes: int) -> None:
+    def __init__(self, name: str, limit_bytes: int | None, window_messages: int, window_bytes: int, rows: bool) -> None:
         self.name = name
+        self.rows = rows
         self.window_messages = window_messages
         self.window_bytes = window_bytes
         self.conversation = Conversation()
@@ -103,10 +117,10 @@ class End:
     def send(self) -> None:
         if not self.open:
             return
-        for frames in self.conversation.outgoing():
-            packet = decode(frames)
-            if packet.kind is Kind.DATA:
-                self.sent.append((packet.number, sum(map(len, packet.parts))))
+        for frames in self.conversation.outgoing(self.rows):
+            for packet in each(decode(frames)):
+                if packet.kind is Kind.DATA:
+                    self.sent.append((packet.number, sum(map(len, packet.parts))))
             self.line.append(frames)
         if self.conversation.ack_due:  # as the link's timer does
             self.line.append(self.conversation.acknowledge())
@@ -119,10 +133,11 @@ class Network(RuleBasedStateMachine):
         limit=st.one_of(st.none(), st.integers(1, 60)),
         window_messages=st.integers(1, 4),
         window_bytes=st.integers(1, 40),
+        rows=st.booleans(),
     )
-    def start(self, limit: int | None, window_messages: int, window_bytes: int) -> None:
-        self.client = End("client", None, window_messages, window_bytes)
-        self.server = End("server", limit, window_messages, window_bytes)
+    def start(self, limit: int | None, window_messages: int, window_bytes: int, rows: bool) -> None:
+        self.client = End("client", None, window_messages, window_bytes, rows)
+        self.server = End("server", limit, window_messages, window_bytes, rows)
         self.limited = limit is not None
         self.greet()
 
@@ -143,7 +158,15 @@ class Network(RuleBasedStateMachine):
         self.client.send()
 
     def take(self, end: End, frames: Frames) -> None:
-        packet = decode(frames)
+        for packet in each(decode(frames)):
+            if isinstance(self.take_one(end, packet), Hole):
+                end.open = False
+                break
+        other = self.other(end)
+        other.sent = [(number, weight) for number, weight in other.sent if number > end.heard or not end.open]
+        end.send()
+
+    def take_one(self, end: End, packet: Packet) -> object:
         event = end.conversation.take(packet)
         if isinstance(event, Message):
             end.heard += 1
@@ -153,11 +176,7 @@ class Network(RuleBasedStateMachine):
             assert event.count > 0
             end.heard += event.count
             end.missing += event.count
-        elif isinstance(event, Hole):
-            end.open = False
-        other = self.other(end)
-        other.sent = [(number, weight) for number, weight in other.sent if number > end.heard or not end.open]
-        end.send()
+        return event
 
     ends = st.sampled_from(["client", "server"])
 

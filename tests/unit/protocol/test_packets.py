@@ -57,4 +57,5 @@ def test_the_wire_format_does_not_change_by_accident() -> None:
         "PONG": 8,
         "RESET": 9,
         "BYE": 10,
+        "ROW": 11,
     }

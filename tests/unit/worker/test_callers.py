@@ -10,7 +10,9 @@ import pytest
 
 import flame_kernel.worker.callers as callers_module
 from flame_kernel.buffers import Buffer
-from flame_kernel.protocol.packets import Kind, Packet, decode, encode
+from flame_kernel.protocol.conversation import Conversation
+from flame_kernel.protocol.frames import pack
+from flame_kernel.protocol.packets import Kind, Packet, decode, each, encode
 from flame_kernel.worker.callers import Caller, Callers
 
 EPOCH = b"e" * 16
@@ -47,7 +49,7 @@ def callers(wire: Wire) -> Callers:
 
 def say(callers: Callers, peer: bytes, kind: Kind, *parts: bytes, number: int = 0, ack: int = 0) -> Any:
     taken = callers.take([peer, *encode(kind, list(parts), number=number, ack=ack)])
-    return None if taken is None else taken[:2]
+    return taken[0][:2] if taken else None
 
 
 def asked(callers: Callers, peer: bytes, number: int) -> Caller:
@@ -149,7 +151,7 @@ def test_who_has_heard_from_an_earlier_process_is_told_of_the_restart(callers: C
     "frames", [[], [b"junk"], encode(Kind.HELLO), encode(Kind.HELLO, [b"short"])], ids=["no", "junk", "empty", "short"]
 )
 def test_what_is_no_packet_or_no_greeting_is_refused(callers: Callers, wire: Wire, frames: list[Buffer]) -> None:
-    assert callers.take([b"p1", *frames]) is None
+    assert not callers.take([b"p1", *frames])
 
     assert wire.kinds(b"p1") == [Kind.REFUSED]
 
@@ -167,3 +169,53 @@ def test_much_that_is_not_answered_is_acknowledged(callers: Callers, wire: Wire)
         asked(callers, ANN, number)
 
     assert max(packet.ack for _, packet in wire.sent) > 200
+
+
+def test_a_row_is_taken_once_and_answered_in_rows(
+    callers: Callers, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(callers_module, "_AT_LATEST_S", 60.0)
+    say(callers, b"p1", Kind.HELLO, ANN)
+    client = Conversation()
+    for text in (b"one", b"two", b"three"):
+        client.push([text])
+    (row,) = client.outgoing(rows=True)
+    taken = callers.take([b"p1", *row])
+
+    assert [(message.number, bytes(message.parts[0])) for _, message, _ in taken] == [
+        (1, b"one"),
+        (2, b"two"),
+        (3, b"three"),
+    ]
+    assert not callers.take([b"p1", *row])
+    caller = taken[0][0]
+    caller.answer([b"printed"])  # goes at once, and what comes soon after it waits
+    wire.sent.clear()
+    assert caller.end(1, [b"1"], (), later=True)
+    assert caller.end(2, [b"2"], (), later=True)
+    assert wire.sent == []
+    assert not caller.end(3, [b"3"], (), later=False)
+    ((_, packet),) = wire.sent
+    assert (packet.kind, [one.number for one in each(packet)]) == (Kind.ROW, [2, 3, 4])
+
+
+def test_who_sends_no_rows_is_sent_none(callers: Callers, wire: Wire) -> None:
+    say(callers, b"p1", Kind.HELLO, ANN)
+    caller = asked(callers, b"p1", 1)
+    assert not caller.end(1, [b"1"], (), later=True)
+    wire.gone.add(b"p1")
+    for number in (2, 3):
+        caller.answer([b"%d" % number])
+    wire.gone.clear()
+    say(callers, b"p2", Kind.HELLO, ANN, ack=1)
+    assert wire.kinds(b"p1") == [Kind.WELCOME, Kind.DATA]
+    assert wire.kinds(b"p2") == [Kind.WELCOME, Kind.DATA, Kind.DATA]
+
+
+def test_a_row_with_a_message_that_is_cut_short_is_refused_whole(callers: Callers, wire: Wire) -> None:
+    say(callers, b"p1", Kind.HELLO, ANN)
+    row = encode(Kind.ROW, [pack([b"one"])[0], pack([b"two"])[0][:-1]], number=1)
+
+    assert not callers.take([b"p1", *row])
+    assert wire.kinds(b"p1")[-1] is Kind.REFUSED
+    asked(callers, b"p1", 1)

@@ -16,10 +16,10 @@ import zmq
 from flame_kernel.protocol import calls
 from flame_kernel.protocol.calls import CallAnswer, Operation, Outcome
 from flame_kernel.protocol.conversation import Conversation, Message
-from flame_kernel.protocol.packets import Kind, decode, encode
+from flame_kernel.protocol.packets import Kind, decode, each, encode
 from flame_kernel.protocol.references import Reference
 from flame_kernel.serialize import dump, load
-from flame_kernel.worker import main
+from flame_kernel.worker import callers, crew
 from flame_kernel.worker.main import Worker
 from flame_kernel.worker.operations import Operations
 from tests.unit.rendezvous import rendezvous
@@ -246,8 +246,8 @@ def test_what_a_client_holds_goes_some_time_after_it_has_vanished(tmp_path: Path
 def test_one_more_call_than_may_wait_is_refused_and_the_others_are_carried_out(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(main, "MAX_CALLS", 2)
-    monkeypatch.setattr(main, "MAX_WAITING", 3)
+    monkeypatch.setattr(crew, "MAX_CALLS", 2)
+    monkeypatch.setattr(crew, "MAX_WAITING", 3)
     may_end = threading.Event()
     place.namespace["may_end"] = may_end
     ann, bob = place.client(), place.client()
@@ -262,6 +262,47 @@ def test_one_more_call_than_may_wait_is_refused_and_the_others_are_carried_out(
     may_end.set()
     assert sorted(ann.next().call for _ in numbers) == numbers
     assert bob.value(Operation.EVALUATE, "1") == 1
+
+
+def test_what_came_in_one_packet_runs_side_by_side_where_it_is_slow(place: Place) -> None:
+    gates = [threading.Event() for _ in range(3)]
+    place.namespace["gates"] = gates
+    client = place.client()
+    numbers = [
+        client.conversation.push(calls.encode_request(Operation.EVALUATE, *dump((f"gates[{n}].wait(10)",))))
+        for n in range(3)
+    ]
+    numbers.append(client.conversation.push(calls.encode_request(Operation.EVALUATE, *dump(("1 + 1",)))))
+    (row,) = client.conversation.outgoing(rows=True)
+    client.socket.send_multipart(row)
+
+    order = []
+    for gate in (None, *reversed(gates)):
+        if gate is not None:
+            gate.set()
+        order.append(client.next().call)
+    assert order == numbers[::-1]
+
+
+def test_quick_calls_of_one_packet_are_answered_together(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(callers, "_AT_LATEST_S", 60.0)
+    client = place.client()
+    client.value(Operation.PING)
+    for number in range(100):
+        client.conversation.push(calls.encode_request(Operation.EVALUATE, *dump((str(number),))))
+    (row,) = client.conversation.outgoing(rows=True)
+    client.socket.send_multipart(row)
+
+    packets, values = 0, []
+    while len(values) < 100:
+        packets += 1
+        for packet in each(decode(client.socket.recv_multipart())):
+            event = client.conversation.take(packet)
+            if isinstance(event, Message):  # else an acknowledgement
+                answer = calls.decode_answer(event.parts)
+                values.append(load(answer.format, answer.parts))
+    assert sorted(values) == list(range(100))
+    assert packets < 100  # one, unless the machine is so busy that a call loses its thread the lead
 
 
 class Out:
