@@ -298,19 +298,19 @@ def test_it_ends_with_the_session(client: FlameServer) -> None:
 
 
 def test_after_a_restart_new_connections_reach_the_new_process(own: Flame) -> None:
-    own.execute(SERVICES)
-    port = own["echo"]
+    port = free_port()
+    fixed = (
+        f"fixed = Server(('127.0.0.1', {port}), Echo)\n"
+        "threading.Thread(target=fixed.serve_forever, daemon=True).start()"
+    )
+    own.execute(SERVICES + fixed)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         back = own.forward(listening.getsockname()[1], reverse=True)
         with own.forward(port) as forward, connected(forward) as stream:
             assert echoed(stream, b"x\n") == b"x\n"
             own.session.restart()
             assert closes(stream)
-            own.execute(SERVICES)
-            own.execute(
-                f"again = Server(('127.0.0.1', {port}), Echo)\n"
-                "threading.Thread(target=again.serve_forever, daemon=True).start()"
-            )
+            own.execute(SERVICES + fixed)
             with connected(forward) as fresh:
                 assert echoed(fresh, b"y\n") == b"y\n"
         until(lambda: reached(own, back.remote_port))
