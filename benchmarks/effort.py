@@ -19,6 +19,7 @@ class Effort:
         sessions: Numbers of idle sessions.
         crowds: Numbers of clients, for what many cost.
         sizes: Sizes of messages, for what large ones cost, in bytes.
+        backlogs: How much a session says that nobody hears, in bytes.
         starts: Starts of a process in a round, of which the quickest counts.
         settle_s: How long a server is given to do what earlier work left it to do, in seconds.
         idle_s: How long idling is watched, in seconds.
@@ -36,6 +37,7 @@ class Effort:
     sessions: tuple[int, ...]
     crowds: tuple[int, ...]
     sizes: tuple[int, ...]
+    backlogs: tuple[int, ...]
     starts: int
     settle_s: float
     idle_s: float
@@ -54,6 +56,7 @@ FULL = Effort(
     sessions=(1, 10, 50),
     crowds=(1, 8, 64),
     sizes=(100, 10_000, 1_000_000, 16_000_000, 256_000_000),
+    backlogs=(1_000_000, 30_000_000, 1_000_000_000),
     starts=3,
     settle_s=15.0,
     idle_s=5.0,
@@ -71,6 +74,7 @@ QUICK = replace(
     sessions=(1, 10),
     crowds=(1, 8),
     sizes=(100, 10_000, 1_000_000, 16_000_000),
+    backlogs=(1_000_000, 30_000_000),
     starts=2,
     settle_s=5.0,
     idle_s=2.0,
@@ -91,6 +95,7 @@ TRIAL = replace(
     sessions=(1,),
     crowds=(1,),
     sizes=(100, 10_000),
+    backlogs=(1_000_000,),
     starts=1,
     settle_s=0.1,
     idle_s=0.1,

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from benchmarks.backlog import Backlog
 
 
 class NotOffered(Exception):
@@ -125,6 +128,10 @@ class Peer(Protocol):
 
     def sessions(self, count: int) -> Sessions:
         """Have that many sessions on the server, none of which does anything."""
+        raise NotOffered
+
+    def backlog(self, size: int) -> Backlog:
+        """Have a session say so many bytes to nobody, and tell what that costs."""
         raise NotOffered
 
     def help_command(self) -> Sequence[str]:

@@ -87,6 +87,7 @@ _NOTHING = Target(0.5)  # what the clock's ticks can tell from nothing
 _SMALL = Target(100.0)
 
 _SIZES = {100: "100 B", 10_000: "10 KB", 1_000_000: "1 MB", 16_000_000: "16 MB", 256_000_000: "256 MB"}
+_SIZES |= {30_000_000: "30 MB", 1_000_000_000: "1 GB"}
 
 
 def _cells(bound: float) -> tuple[Target, ...]:
@@ -142,11 +143,15 @@ GROUPS = (
     ),
     Group(
         "Scale",
-        "Remote Flame alone: clients of one session that echo 1 KB each, echoes of several sizes, and a server with "
-        "sessions that nobody is connected to (resident memory).",
+        "Remote Flame alone: clients of one session that echo 1 KB each, echoes of several sizes, what a session shows "
+        "(pictures of 1 MB) while its client stands still, or has left, and a server with sessions that nobody is "
+        "connected to (resident memory).",
         (
             *(Row(f"crowd_{n}", f"echoes of all clients, of whom there are {n}", "/s", more=True) for n in FULL.crowds),
             *(Row(f"size_{n}", f"{_SIZES[n]} there and back", "ms") for n in FULL.sizes),
+            *(Row(f"journal_{n}", f"catch up with a journal of {_SIZES[n]}", "ms") for n in FULL.backlogs),
+            *(Row(f"journal_server_{n}", f"server's memory meanwhile, {_SIZES[n]}", "MB") for n in FULL.backlogs),
+            *(Row(f"unseen_{n}", f"attach, and what was missed of {_SIZES[n]}", "ms") for n in FULL.backlogs),
             *(Row(f"cpu_{n}", f"server's CPU, idle sessions: {n}", "%", targets=(_NOTHING,)) for n in FULL.sessions),
             *(Row(f"server_{n}", f"server's memory, sessions: {n}", "MB", targets=(_SMALL,)) for n in FULL.sessions),
             Row("session", "a session's memory", "MB"),

@@ -33,6 +33,9 @@ from flame_kernel.errors import SerializationError, UnknownHandle
 # Below this size (bytes) a bytes object is as cheap inside a pickle.
 _RAW_FROM = 16 * 1024
 
+# From this size (bytes) on, a bytes object among operands goes beside the pickle instead of into it.
+_APART_FROM = 64 * 1024
+
 # Formats of memoryviews that Python can cast to: the native ones of one letter.
 _NATIVE = frozenset("bBcdfhHiIlLnNqQ?")
 
@@ -87,6 +90,8 @@ def dump(value: Any, plain: bool = False) -> tuple[Format, list[Buffer]]:
         return Format.JSON, [_dump_json(value)]
     if type(value) is bytes and len(value) >= _RAW_FROM:
         return Format.RAW, [value]
+    if type(value) is tuple:
+        value = _bytes_apart(value, 2)
     buffers: list[Buffer] = []
 
     def keep(buffer: pickle.PickleBuffer) -> None:
@@ -136,6 +141,38 @@ def load(form: int, parts: Sequence[Buffer], plain: bool = False) -> Any:
     except Exception as error:  # loading runs the value's own code, which may raise anything
         raise SerializationError(f"the value can't be loaded here: {type(error).__name__}: {_words(error)}") from error
     raise SerializationError(f"a value came in a format that is unknown here ({form})")
+
+
+class _Apart:
+    """Stands for a bytes object in a pickle, which takes it in unless told otherwise; it's read as that again.
+
+    Args:
+        data: The bytes object.
+    """
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return bytes, (pickle.PickleBuffer(self.data),)
+
+
+def _bytes_apart(value: tuple[Any, ...], levels: int) -> tuple[Any, ...]:
+    """Return a tuple with its large bytes objects, and those of tuples in it, written so that they aren't copied.
+
+    Operands are tuples in a tuple. What is deeper in a value stays in the pickle: looking at all of it costs more.
+    """
+    changed: dict[int, Any] = {}
+    for place, part in enumerate(value):
+        if type(part) is bytes and len(part) >= _APART_FROM:
+            changed[place] = _Apart(part)
+        elif levels > 1 and type(part) is tuple:
+            inner = _bytes_apart(part, levels - 1)
+            if inner is not part:
+                changed[place] = inner
+    return tuple(changed.get(place, part) for place, part in enumerate(value)) if changed else value
 
 
 def _dump_json(value: Any) -> bytes:

@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 
 # An array or a table that was pickled by one version of these may not load with another.
 PACKAGES = frozenset(
@@ -59,14 +60,24 @@ def installed(path: Sequence[str] | None = None) -> dict[str, str]:
     found: dict[str, str] = {}
     for folder in sys.path if path is None else path:
         with suppress(OSError):
-            for entry in os.listdir(folder or "."):
-                match = _INSTALLED.fullmatch(entry)
-                if match is not None:
-                    name = re.sub("[-_.]+", "-", match["name"]).lower()
-                    if name in PACKAGES:
-                        found.setdefault(name, match["version"])  # what comes first is what is imported
+            where = os.path.abspath(folder)  # of the empty name too, which is the working folder
+            for name, version in _installed_in(where, os.stat(where).st_mtime_ns):
+                found.setdefault(name, version)  # what comes first is what is imported
     python = ".".join(map(str, sys.version_info[:3]))
     return {PYTHON: python, **{name: found[name] for name in sorted(found)}}
+
+
+@lru_cache(maxsize=64)
+def _installed_in(folder: str, changed: int) -> tuple[tuple[str, str], ...]:
+    """Return the names and versions that a folder tells of; installing something changes the folder's time."""
+    found = []
+    for entry in os.listdir(folder):
+        match = _INSTALLED.fullmatch(entry)
+        if match is not None:
+            name = re.sub("[-_.]+", "-", match["name"]).lower()
+            if name in PACKAGES:
+                found.append((name, match["version"]))
+    return tuple(found)
 
 
 def report() -> str:

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import settings
 
 # How long an example takes says what else the machine does; a test that hangs is ended by its own means.
 settings.register_profile("flame", deadline=None)
 settings.load_profile("flame")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_ipython(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep IPython's profile and its database of history out of the user's home, and apart from other workers'."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IPYTHONDIR", str(tmp_path_factory.mktemp("ipython")))
+        yield

@@ -40,6 +40,7 @@ IN_TURNS: Mapping[str, Measurement] = {
 AT_LAST: Mapping[str, Measurement] = {
     "crowds": scale.crowds,
     "sizes": scale.sizes,
+    "backlogs": scale.backlogs,
     "idle sessions": scale.idle,
 }
 
@@ -53,6 +54,7 @@ _FILLS = {
     "arrays": ("put_array", "get_array"),
     "crowds": tuple(f"crowd_{count}" for count in FULL.crowds),
     "sizes": tuple(f"size_{size}" for size in FULL.sizes),
+    "backlogs": tuple(f"{what}_{size}" for what in ("journal", "journal_server", "unseen") for size in FULL.backlogs),
     "idle sessions": ("session", *(f"{what}_{count}" for what in ("cpu", "server") for count in FULL.sessions)),
 }
 ROWS_OF: Mapping[str, tuple[str, ...]] = {name: _FILLS.get(name, (name,)) for name in ALL}

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import psutil
 
-from benchmarks.calm import until_calm
+from benchmarks.calm import LOOKS_UNTIL_IDLE, until_calm
 from benchmarks.effort import Effort
 from benchmarks.measure.calls import echoes_of
 from benchmarks.subject import Subject
@@ -25,7 +25,7 @@ def idle(subject: Subject, effort: Effort) -> Mapping[str, float]:
     for count in effort.sessions:
         sessions = subject.peer.sessions(count)
         server = psutil.Process(sessions.server)
-        until_calm(sessions.server, effort.settle_s)
+        until_calm(sessions.server, effort.settle_s, LOOKS_UNTIL_IDLE)
         figures[f"cpu_{count}"] = _cpu_percent(server, effort.idle_s)
         figures[f"server_{count}"] = server.memory_info().rss / _MEGABYTE
         figures["session"] = statistics.median(psutil.Process(pid).memory_info().rss for pid in sessions.kernels)
@@ -45,6 +45,17 @@ def sizes(subject: Subject, effort: Effort) -> Mapping[str, float]:
         data = os.urandom(size)
         assert len(subject.client.echo(data)) == size, "the echo differs"
         figures[f"size_{size}"] = median_of(lambda data=data: subject.client.echo(data), 100, effort.seconds) * 1e3  # type: ignore[misc]
+    return figures
+
+
+def backlogs(subject: Subject, effort: Effort) -> Mapping[str, float]:
+    """Have sessions say little and much to nobody."""
+    figures: dict[str, float] = {}
+    for size in effort.backlogs:
+        backlog = subject.peer.backlog(size)
+        figures[f"journal_{size}"] = backlog.journal_s * 1e3
+        figures[f"journal_server_{size}"] = backlog.server_bytes / _MEGABYTE
+        figures[f"unseen_{size}"] = backlog.unseen_s * 1e3
     return figures
 
 

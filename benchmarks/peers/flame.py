@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import flame_kernel
+from benchmarks.backlog import Backlog, measure
 from benchmarks.calm import until_calm
 from benchmarks.jupyter import JupyterKernel
 from benchmarks.peer import Client, Kernel, NotOffered, Peer, Sessions
@@ -37,6 +38,7 @@ class FlamePeer(Peer):
 
     def start(self, folder: Path) -> None:
         """Start the server and pair with it."""
+        self._folder = folder
         os.environ["FLAME_HOME"] = str(folder / "h")
         settings = folder / "h" / "config"
         for place in (settings.parent, settings):
@@ -85,6 +87,10 @@ class FlamePeer(Peer):
             with flame_kernel.connect(self._target, session=name) as flame:
                 kernels.append(flame.evaluate("__import__('os').getpid()"))
         return Sessions(self._server.pid, kernels)
+
+    def backlog(self, size: int) -> Backlog:
+        """Have a client stand still, and a session without clients."""
+        return measure(self._target, self._server.pid, self._folder / f"backlog-{size}", size)
 
     def help_command(self) -> Sequence[str]:
         """Return ``flame --help``."""

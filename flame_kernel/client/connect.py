@@ -8,6 +8,7 @@ import os
 
 import zmq
 
+from flame_kernel import versions
 from flame_kernel.client.cells.display import Terminal
 from flame_kernel.client.connection import Connection
 from flame_kernel.client.flame import Flame
@@ -16,7 +17,6 @@ from flame_kernel.client.links.target import Address, parse
 from flame_kernel.client.uncaught import show_short
 from flame_kernel.errors import ConfigurationError, FlameError
 from flame_kernel.security.invites import Invite
-from flame_kernel.versions import describe
 
 
 def connect(
@@ -75,6 +75,7 @@ def connect(
             environ,
             observe=observe,
             lease=0.0 if lease in (None, math.inf) else lease,
+            meanwhile=versions.installed if report and not observe else lambda: None,  # which remembers it
         )
     except FlameError as error:
         # The line says what to do; the way it came explains nothing to the user.
@@ -88,7 +89,9 @@ def connect(
 def _report(flame: Flame) -> None:
     differences = flame.differences()
     if differences:
-        Terminal().stream("stderr", f"[flame] other versions on {flame.session.host}: {describe(differences)}\n")
+        Terminal().stream(
+            "stderr", f"[flame] other versions on {flame.session.host}: {versions.describe(differences)}\n"
+        )
 
 
 def pair(target: str, *, timeout: float = 20.0) -> str:

@@ -57,6 +57,7 @@ class Connection:
         observe: Whether only to look on.
         lease: How long the session goes on without clients if it has to be started, in seconds; 0 for as long as the
             server lets it.
+        meanwhile: What can be done while the server is being waited for.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Connection:
         existing: bool = False,
         observe: bool = False,
         lease: float = 0.0,
+        meanwhile: Callable[[], object] = lambda: None,
     ) -> None:
         self._plain = plain
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -86,7 +88,7 @@ class Connection:
         connector = Connector(self._context, environ, timeout)
         wanted = Wanted(session, kernel, existing, observe=observe, direct=not observe, lease=lease)
         try:
-            opened = self._loop.run(connector.open(target, self, wanted))
+            opened = self._loop.run(connector.open(target, self, wanted), meanwhile=meanwhile)
         except BaseException:
             self.calls.close()
             self._loop.close()
@@ -94,7 +96,12 @@ class Connection:
             raise
         self.endpoint: Endpoint = opened[0]
         self._client: SessionClient = opened[1]
-        self.ways = Ways(self.endpoint, lambda: (self.welcome, self._client.direct), lambda: self._over)
+        self.ways = Ways(
+            self.endpoint,
+            lambda: (self.welcome, self._client.direct),
+            lambda: self._over,
+            wait=self._client.told_direct.wait,
+        )
         self._pid = os.getpid()
 
     @property

@@ -33,7 +33,7 @@ WINDOW_BYTES = 16 * 1024 * 1024
 # An acknowledgement of its own costs both sides a wake-up. Most ride along with what is said anyway, or come a little
 # later; after this much they don't wait.
 ACK_MESSAGES = 32
-ACK_BYTES = 1024 * 1024
+ACK_BYTES = 4 * 1024 * 1024
 
 
 class Numbered(NamedTuple):

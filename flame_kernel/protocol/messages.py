@@ -83,6 +83,7 @@ class Welcome(msgspec.Struct, frozen=True, omit_defaults=True):
         worker: The unix socket at which the session's worker waits for calls, ``ipc://path``, for a client that came
             by the server's own unix socket; else empty.
         versions: Those of Python and of packages whose values cross, as the session had them when it was started.
+        direct: Whether a ``direct`` message follows as soon as the session's worker listens for this client.
     """
 
     version: int
@@ -100,6 +101,7 @@ class Welcome(msgspec.Struct, frozen=True, omit_defaults=True):
     message_bytes: int = 0
     worker: str = ""
     versions: dict[str, str] = {}
+    direct: bool = False
 
 
 class Refusal(msgspec.Struct, frozen=True):

@@ -52,6 +52,16 @@ class DirectLanes:
         local = self._config.enabled and not caller.public
         return session.process.worker_address if local and _may_call(grant, session) else ""
 
+    def promised(self, peer: Peer, session: Session) -> bool:
+        """Tell whether a client that wants to call its session directly will be told at which port.
+
+        Args:
+            peer: Its connection.
+            session: The session.
+        """
+        caller = peer.caller
+        return bool(caller.public) and _may_call(peer.grant, session) and self._config.ports_at(peer.local) is not None
+
     def enter(self, peer: Peer, session: Session, attachment: Attachment) -> None:
         """Let a client that attached to a session, and wants to, call it directly; it is told where.
 

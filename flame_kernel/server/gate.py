@@ -17,6 +17,7 @@ from flame_kernel.errors import (
     KeyRefused,
     ProtocolError,
     SessionDied,
+    SessionError,
     UnknownSession,
     VersionMismatch,
 )
@@ -42,6 +43,10 @@ from flame_kernel.server.session import Session
 from flame_kernel.transport.interface import Listener, Origin
 
 log = logging.getLogger(__name__)
+
+# Of how many refused connections it is known that they were: a client says several things in one go, and what comes
+# behind a greeting that was refused is not to be taken for another.
+_REFUSED_KNOWN = 1_000
 
 # How long who is shut out has to hear why, in seconds, before the connection ends.
 _LAST_WORDS_S = 0.2
@@ -86,12 +91,15 @@ class Gate:
         self._clock = clock
         self._lobby = Lobby(host, clock)
         self._peers: dict[bytes, Peer] = {}
+        self._refused: dict[bytes, None] = {}  # the latest, in order
         self._tasks: set[asyncio.Task[None]] = set()
         self.listener: Listener | None = None
 
     def on_frames(self, name: bytes, origin: Callable[[], Origin], frames: list[Buffer]) -> None:
         """Take a packet; whatever is wrong with it concerns this connection only."""
         peer = self._peers.get(name)
+        if peer is None and name in self._refused:
+            return  # said before it had heard that it was refused
         try:
             if peer is None:
                 peer = self._arrive(name, origin())
@@ -105,6 +113,10 @@ class Gate:
             if peer is not None:
                 self._audit.refused(str(error), peer.caller.address, peer.caller.owner)
             self._refuse(name, peer, error)
+        except Exception as error:
+            if peer is None:
+                raise
+            self._fail(name, peer, error)
 
     def expire(self, silence_s: float) -> None:
         """Let go of connections that were not heard of for too long.
@@ -183,8 +195,9 @@ class Gate:
         if packet.kind is Kind.HELLO:
             peer.machine.fire(PeerEvent.HELLO)
             peer.leave()
-            hello = messages.decode(packet.parts[0] if packet.parts else b"", messages.Hello)
-            self._spawn(self._greet(name, peer, hello, packet.ack))
+            self._greet(
+                name, peer, messages.decode(packet.parts[0] if packet.parts else b"", messages.Hello), packet.ack
+            )
         elif packet.kind is Kind.BYE:
             peer.machine.fire(PeerEvent.BYE)
             session, attachment = peer.session, peer.attachment
@@ -210,37 +223,38 @@ class Gate:
         if work is not None:
             self._spawn(work)
 
-    async def _greet(self, name: bytes, peer: Peer, hello: messages.Hello, received: int) -> None:
+    def _greet(self, name: bytes, peer: Peer, hello: messages.Hello, received: int) -> None:
+        if packets.VERSION not in hello.versions:
+            raise VersionMismatch(
+                f"{self._host} speaks protocol version {packets.VERSION}, this client speaks "
+                f"{', '.join(map(str, hello.versions)) or 'none'}; install the same version of remote-flame on both"
+            )
+        if hello.lane == messages.LANE_ENROL:
+            key = self._doorkeeper.enrol(peer.caller, hello)
+            self._audit.enrolled(fingerprint(key), hello.client, peer.caller.address)
+            peer.send(packets.encode(Kind.WELCOME, [messages.encode(messages.Welcome(packets.VERSION, self._host))]))
+            peer.machine.fire(PeerEvent.BYE)
+            self._forget(name, peer)
+            return
+        self._doorkeeper.require_role(peer.caller, hello.lane)
+        if hello.lane == messages.LANE_SESSION:
+            self._spawn(self._attach_soon(name, peer, hello, received))
+        elif hello.lane == messages.LANE_SERVER:
+            self._admit(peer, hello, received)
+        elif hello.lane == messages.LANE_CALLS:
+            # At once: a client says right behind it what is for the worker.
+            self._relay(name, peer, hello)
+        else:
+            raise ProtocolError(f"{self._host} knows no lane {hello.lane!r}")
+
+    async def _attach_soon(self, name: bytes, peer: Peer, hello: messages.Hello, received: int) -> None:
         try:
-            if packets.VERSION not in hello.versions:
-                raise VersionMismatch(
-                    f"{self._host} speaks protocol version {packets.VERSION}, this client speaks "
-                    f"{', '.join(map(str, hello.versions)) or 'none'}; install the same version of remote-flame on both"
-                )
-            if hello.lane == messages.LANE_ENROL:
-                key = self._doorkeeper.enrol(peer.caller, hello)
-                self._audit.enrolled(fingerprint(key), hello.client, peer.caller.address)
-                peer.send(
-                    packets.encode(Kind.WELCOME, [messages.encode(messages.Welcome(packets.VERSION, self._host))])
-                )
-                peer.machine.fire(PeerEvent.BYE)
-                self._forget(name, peer)
-                return
-            self._doorkeeper.require_role(peer.caller, hello.lane)
-            if hello.lane == messages.LANE_SESSION:
-                await self._attach(peer, hello, received)
-            elif hello.lane == messages.LANE_SERVER:
-                self._admit(peer, hello, received)
-            elif hello.lane == messages.LANE_CALLS:
-                await self._relay(name, peer, hello)
-            else:
-                raise ProtocolError(f"{self._host} knows no lane {hello.lane!r}")
+            await self._attach(peer, hello, received)
         except FlameError as error:
             self._audit.refused(str(error), peer.caller.address, peer.caller.owner)
             self._refuse(name, peer, error)
-        except Exception as error:
-            log.exception("a greeting of %s failed", peer.caller.name)
-            self._refuse(name, peer, FlameError(f"the server on {self._host} failed: {error}"))
+        except Exception as error:  # noqa: BLE001  # it concerns this connection only, and is logged
+            self._fail(name, peer, error)
 
     async def _attach(self, peer: Peer, hello: messages.Hello, received: int) -> None:
         _require_name(hello)
@@ -261,7 +275,7 @@ class Gate:
         peer.session, peer.attachment, peer.grant = session, attachment, grant
         attachment.grant = grant
         session.unseen.came_back(attachment)
-        attachment.connect(peer.send, received, self._welcome(peer, session, created))
+        attachment.connect(peer.send, received, self._welcome(peer, session, created, hello.direct))
         if hello.direct:
             self._direct.enter(peer, session, attachment)
 
@@ -274,13 +288,15 @@ class Gate:
         attachment.grant = peer.grant = self._access.everywhere(peer.caller)
         attachment.connect(peer.send, received, messages.Welcome(packets.VERSION, self._host))
 
-    async def _relay(self, name: bytes, peer: Peer, hello: messages.Hello) -> None:
+    def _relay(self, name: bytes, peer: Peer, hello: messages.Hello) -> None:
         session, grant = self._access.lane(peer.caller, hello)
         require_role(grant.role, LANES[messages.LANE_CALLS], f"calls in session {hello.session!r}")
         if session.state is SessionState.DEAD:
             raise SessionDied(
                 f"session {session.key.name!r} on {self._host} died: {session.cause}; restart it to go on"
             )
+        if session.state is SessionState.ENDED:  # its process has not, and would never answer
+            raise SessionError(f"session {session.key.name!r} was closed")
         if not session.facts.calls:
             if session.facts.language == "python":
                 raise CallsUnavailable(
@@ -310,7 +326,7 @@ class Gate:
         peer.on_process_change = on_process_change
         session.on_process_change.add(on_process_change)
 
-    def _welcome(self, peer: Peer, session: Session, created: bool) -> messages.Welcome:
+    def _welcome(self, peer: Peer, session: Session, created: bool, direct: bool = False) -> messages.Welcome:
         return messages.Welcome(
             version=packets.VERSION,
             host=self._host,
@@ -327,6 +343,7 @@ class Gate:
             message_bytes=self._limits.message_bytes,
             worker=self._direct.unix_socket(peer.caller, peer.grant, session),
             versions=session.facts.versions,
+            direct=direct and self._direct.promised(peer, session),
         )
 
     async def _say_goodbye(self, session: Session, attachment: Attachment) -> None:
@@ -345,6 +362,13 @@ class Gate:
             if peer.machine.allows(PeerEvent.REFUSE):
                 peer.machine.fire(PeerEvent.REFUSE)
             self._forget(name, peer)
+        self._refused[name] = None
+        if len(self._refused) > _REFUSED_KNOWN:
+            del self._refused[next(iter(self._refused))]
+
+    def _fail(self, name: bytes, peer: Peer, error: Exception) -> None:
+        log.error("what %s said could not be dealt with", peer.caller.name, exc_info=error)
+        self._refuse(name, peer, FlameError(f"the server on {self._host} failed: {error}"))
 
     def _forget(self, name: bytes, peer: Peer) -> None:
         peer.leave()

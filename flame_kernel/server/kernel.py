@@ -118,6 +118,8 @@ class Kernel:
         Args:
             folder: The folder.
         """
+        if folder == self.process.cwd:
+            return  # it was started there, and nobody has told it anything since
         self.process.cwd = folder
         await boot.move(self.questions, folder)
 

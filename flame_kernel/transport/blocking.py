@@ -11,11 +11,10 @@ from contextlib import suppress
 from typing import Any
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from flame_kernel.buffers import Buffer
 from flame_kernel.errors import FlameTimeout, KeyRefused, LinkLost
-from flame_kernel.transport.dialler import CAUSES, EVENTS, client_socket
+from flame_kernel.transport.dialler import CAUSES, EVENTS, client_socket, event_of
 from flame_kernel.transport.interface import Cause, Endpoint
 from flame_kernel.transport.sockets import DONT_WAIT, descriptor, has_more, receive, send
 
@@ -129,7 +128,7 @@ class Connection:
         while not self._up:
             ready = dict(poller.poll(_left_ms(deadline)))
             if self._monitor in ready:
-                self._on_event(recv_monitor_message(self._monitor)["event"])
+                self._on_event(event_of(self._monitor.recv_multipart()))
             elif deadline is not None and time.monotonic() >= deadline:
                 raise FlameTimeout(f"{self.endpoint.name} can't be reached in time")
             self.require_use()
@@ -155,7 +154,7 @@ class Connection:
         while not self._up and not self.gone:
             ready = dict(poller.poll(max(0, int((until - time.monotonic()) * 1000))))
             if self._monitor in ready:
-                event = recv_monitor_message(self._monitor)["event"]
+                event = event_of(self._monitor.recv_multipart())
                 self._up = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
                 self.gone = event in CAUSES
                 continue
@@ -243,7 +242,7 @@ class Connection:
 
     def _look_at_monitor(self) -> None:
         while has_more(self._monitor):
-            lost = recv_monitor_message(self._monitor)["event"] in CAUSES
+            lost = event_of(self._monitor.recv_multipart()) in CAUSES
             self.gone = self.gone or lost
 
     def _on_event(self, event: int) -> None:

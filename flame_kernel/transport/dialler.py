@@ -40,6 +40,16 @@ CAUSES: dict[int, Cause] = {
 }
 
 
+def event_of(frames: Sequence[Buffer]) -> int:
+    """Return what a monitor tells of a socket.
+
+    Args:
+        frames: What came from the monitor.
+    """
+    event: int = _MONITOR_EVENT.unpack(frames[0])[0]
+    return event
+
+
 def client_socket(context: zmq.Context[zmq.Socket[bytes]], endpoint: Endpoint) -> zmq.Socket[bytes]:
     """Make the DEALER of a link; it isn't connected yet.
 
@@ -111,7 +121,7 @@ class ZmqDialler:
             self._socket = None
 
     def _on_monitor(self, frames: list[Buffer]) -> None:
-        event, _ = _MONITOR_EVENT.unpack(frames[0])
+        event = event_of(frames)
         if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
             self._events.on_up()
         elif event in CAUSES:

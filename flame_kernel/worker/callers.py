@@ -15,6 +15,7 @@ from typing import Any, Callable
 from flame_kernel.buffers import Buffer
 from flame_kernel.errors import FlameError, ProtocolError, SessionRestarted, UnknownHandle
 from flame_kernel.protocol.conversation import Conversation, Hole, Message
+from flame_kernel.protocol.fragments import Assembler, split
 from flame_kernel.protocol.packets import Kind, Packet, decode, each, encode
 from flame_kernel.worker.admitted import Admitted, Authority
 
@@ -43,6 +44,7 @@ class Caller:
         self._kept: dict[int, tuple[int, Any]] = {}  # by call: the number of its answer, and its value
         self._lock = threading.Lock()
         self._conversation = Conversation()
+        self._assembler = Assembler()
         self._peer: bytes | None = None
         self._sent_at = 0.0
         self._rows = False  # whether the client reads rows: it has sent one
@@ -85,7 +87,9 @@ class Caller:
             for one in each(packet):
                 event = conversation.take(one)
                 if isinstance(event, Message):
-                    found.append(event)
+                    parts = self._assembler.take(event.parts)
+                    if parts is not None:
+                        found.append(Message(event.number, parts))
                 elif isinstance(event, Hole):
                     if self._peer is not None:
                         self._send([self._peer, *encode(Kind.RESET)])
@@ -106,7 +110,7 @@ class Caller:
             The answer's number.
         """
         with self._lock:
-            number = self._conversation.push(parts)
+            number = self._push(parts)
             self._flush()
         return number
 
@@ -123,7 +127,7 @@ class Caller:
             Whether :meth:`flush` has to follow.
         """
         with self._lock:
-            number = self._conversation.push(parts)
+            number = self._push(parts)
             if kept:
                 self._kept[call] = (number, kept[0])
             if later and self._rows and time.monotonic() - self._sent_at < _AT_LATEST_S:
@@ -164,6 +168,12 @@ class Caller:
             if self._peer is not None and not self._send([self._peer, *encode(Kind.ACK)]):
                 self._peer = None
             return self._peer is not None
+
+    def _push(self, parts: Sequence[Buffer]) -> int:
+        number = 0
+        for message in split(parts):
+            number = self._conversation.push(message)
+        return number
 
     def _flush(self) -> None:
         if self._peer is None:

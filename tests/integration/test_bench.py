@@ -27,6 +27,7 @@ BULK = {"put_bytes", "get_bytes", "put_array", "get_array"}
 CELLS = {"pass", "lines", "picture", "widgets"}
 OF_FLAME = {*CELLS, "start", "connect_new", "help", "cpu_1", "server_1", "session"}
 OF_FLAME |= {"crowd_1", "size_100", "size_10000"}
+OF_FLAME |= {"journal_1000000", "journal_server_1000000", "unseen_1000000"}
 
 
 def left_running(mark: str) -> list[psutil.Process]:

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from flame_kernel import connect
+from tests.conformance.kernels import command_of
 from tests.integration.servers import Program, clean_environ, end_all, processes_of, until
 
 
@@ -23,12 +24,12 @@ def home(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     home = folder / "h"
     monkeypatch.setenv("FLAME_HOME", str(home))
     yield home
-    left = end_all(home, grace_s=15)
+    left = end_all(home)
     assert not left, f"the embedded server did not end by itself: {left}"
 
 
 def servers(home: Path) -> list[psutil.Process]:
-    return [process for process in processes_of(home) if "--embedded" in process.cmdline()]
+    return [process for process in processes_of(home) if "--embedded" in command_of(process)]
 
 
 def test_it_starts_and_only_its_user_can_reach_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

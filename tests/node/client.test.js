@@ -36,6 +36,16 @@ test("an expression", async () => {
   assert.deepEqual(await flame.calls.evaluate("[float('nan'), float('-inf'), 'NaN']"), [NaN, -Infinity, "NaN"]);
 });
 
+test("a large value, which comes in several messages", async () => {
+  const text = await flame.calls.evaluate("'abc' * 1_500_000 + 'end'");
+  assert.equal(text.length, 4_500_003);
+  assert.ok(text.startsWith("abcabc") && text.endsWith("cend"));
+});
+
+test("a large operand, which may come as one message", async () => {
+  assert.equal(await flame.calls.call("builtins", "len", ["x".repeat(3_000_000)]), 3_000_000);
+});
+
 test("a module's function, with keywords too", async () => {
   assert.equal(await flame.calls.call("os", "path.join", ["a", "b"]), "a/b");
   assert.deepEqual(await flame.calls.call("builtins", "sorted", [[3, 1, 2]], { reverse: true }), [3, 2, 1]);

@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { FORMAT, OPERATION, OUTCOME, decodeBody, decodeHead, encodeRequest } from "./flame/calls.js";
 import { Conversation } from "./flame/delivery.js";
+import { Assembler } from "./flame/fragments.js";
 import { parseInvite, z85 } from "./flame/keys.js";
 import { KIND, decode, encode } from "./flame/packets.js";
 import { fromLink, toLink } from "./flame/session.js";
@@ -172,5 +173,23 @@ for (const { name, packets: said } of read("conversations").conversations) {
       if (vector.kind !== "DATA" || vector.name.endsWith("(lost on the way)")) continue;
       assert.equal(heard[other[vector.from]].hear(packet.number), "take", vector.name);
     }
+  });
+}
+
+const pieces = read("fragments");
+
+for (const { name, parts, messages } of pieces.fragments) {
+  test(`fragments: ${name}`, () => {
+    const assembler = new Assembler();
+    const taken = messages.map((message) => assembler.take(message.map(bytes)));
+    assert.ok(taken.slice(0, -1).every((whole) => whole === null));
+    assertSameBytes(taken.at(-1), parts);
+  });
+}
+
+for (const { name, messages } of pieces.invalid) {
+  test(`no fragments: ${name}`, () => {
+    const assembler = new Assembler();
+    assert.throws(() => messages.forEach((message) => assembler.take(message.map(bytes))), Error);
   });
 }

@@ -7,6 +7,7 @@ from typing import Any
 from flame_kernel.buffers import Buffer
 from flame_kernel.protocol import calls
 from flame_kernel.protocol.calls import Operation, Outcome, encode_answer, encode_request
+from flame_kernel.protocol.fragments import split
 from flame_kernel.protocol.references import Reference
 from flame_kernel.serialize import Format, Parts, dump
 from tests.vectors.hexadecimal import Vectors, all_in_hex
@@ -83,4 +84,35 @@ def call_vectors() -> Vectors:
         "formats": {form.name: int(form) for form in Format},
         "requests": requests,
         "answers": answers,
+    }
+
+
+def fragment_vectors() -> Vectors:
+    mib = 1024 * 1024
+    head = encode_answer(Outcome.RESULT, 3, Format.RAW)[0]
+    messages: list[tuple[str, list[Buffer]]] = [
+        ("one that is whole", [head, b"small"]),
+        ("the largest that is whole", [head, b"w" * (mib + 16 * 1024 - len(head))]),
+        ("a large value", [head, b"V" * (2 * mib + 5)]),
+        ("parts of all sizes", [head, b"a", b"", b"B" * (mib + 1), bytearray(b"C" * mib), b"", b"z"]),
+    ]
+    empty = b"\0" + (2**63 + 5).to_bytes(8, "big")
+    invalid = {
+        "a piece of nothing": [[b"\0", b"abc"]],
+        "something else in between": [[empty], [b"\0", b"abc"], [head, b"x"]],
+        "another opening in between": [[empty], [empty]],
+        "a byte too many": [[empty], [b"\0", b"abcdef"]],
+        "an empty piece": [[empty], [b"\0", b""]],
+        "a table that is cut short": [[empty[:-1]]],
+    }
+    return {
+        "about": "Large messages of the calls lane: the parts of a whole message, and those of the messages in which "
+        "it travels (as senders do it; receivers take other divisions too); `invalid` to be refused",
+        "fragments": [
+            {"name": name, "parts": all_in_hex(parts), "messages": [all_in_hex(message) for message in split(parts)]}
+            for name, parts in messages
+        ],
+        "invalid": [
+            {"name": name, "messages": [all_in_hex(message) for message in sent]} for name, sent in invalid.items()
+        ],
     }

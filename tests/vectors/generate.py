@@ -20,6 +20,7 @@ def everything() -> dict[str, Vectors]:
         "messages.json": said.message_vectors,
         "jupyter.json": said.jupyter_vectors,
         "calls.json": called.call_vectors,
+        "fragments.json": called.fragment_vectors,
         "invites.json": said.invite_vectors,
         "errors.json": said.error_vectors,
         "conversations.json": said.conversation_vectors,

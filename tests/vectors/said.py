@@ -33,7 +33,7 @@ def message_vectors() -> Vectors:
         "welcome": [
             messages.Welcome(1, "gpu1", "lab", "python3", "python", True, True, 4711, "ready", 0, "admin", "", 2**31),
             messages.Welcome(1, "gpu1", "ann@laptop/lab", "ir", "R", state="dead", unseen=3, owner="ann"),
-            messages.Welcome(1, "gpu1", "lab", "py39", versions={"Python": "3.9.2", "numpy": "1.26.4"}),
+            messages.Welcome(1, "gpu1", "lab", "py39", direct=True, versions={"Python": "3.9.2", "numpy": "1.26.4"}),
             messages.Welcome(1, "gpu1"),
         ],
         "refused": [messages.Refusal("unknown-session", "gpu1 has no session 'lab' of yours — start one")],

@@ -17,12 +17,17 @@ from flame_kernel.client.calls.ways import Ways
 from flame_kernel.errors import FlameError, FlameTimeout, KeyRefused, ProtocolError, SessionRestarted
 from flame_kernel.protocol import messages, packets
 from flame_kernel.protocol.conversation import Conversation, Hole, Message
+from flame_kernel.protocol.fragments import Assembler, split
 from flame_kernel.protocol.packets import Kind, Packet
 from flame_kernel.transport.blocking import Connection, Wake
 from flame_kernel.transport.interface import Endpoint
 
 # Before a greeting that came to nothing is tried again, in seconds.
 _AGAIN_AFTER_S = 0.05
+
+# How long a caller waits to hear where the worker is, when the server has said that it will tell: a moment as a rule,
+# and calling through the server meanwhile would cost it a connection that is of no use a moment later.
+_TOLD_S = 0.1
 
 # How long a caller waits for the way straight to the worker before it takes the one through the server, in seconds;
 # how long the attempt may go on beside that.
@@ -67,6 +72,7 @@ class WorkerConversation:
         self._wake = wake
         self._name = os.urandom(16)
         self._conversation = Conversation()
+        self._assembler = Assembler()
         self._connection: Connection | None = None
         self._epoch = b""
         self._row: deque[Packet] = deque()  # what came together, and has not been taken yet
@@ -98,7 +104,10 @@ class WorkerConversation:
 
     def push(self, parts: Sequence[Buffer]) -> int:
         """Say something; :meth:`flush` sends it. Returns its number."""
-        return self._conversation.push(parts)
+        number = 0
+        for message in split(parts):
+            number = self._conversation.push(message)
+        return number
 
     def flush(self) -> None:
         """Send what may be sent now, and acknowledge what presses."""
@@ -139,7 +148,11 @@ class WorkerConversation:
                 continue
             event = self._conversation.take(packet)
             if isinstance(event, Message):
-                return event
+                whole = self._whole(event)
+                if whole is not None:
+                    return whole
+                self.flush()  # acknowledges what presses
+                continue
             if isinstance(event, Hole):
                 self.drop()
             elif packet.kind is Kind.PONG:
@@ -207,7 +220,7 @@ class WorkerConversation:
         """Make a connection: straight to the worker where that comes up soon, else through the server."""
         patience = 0.0
         if self._attempt is None:
-            direct = self._ways.to_try()
+            direct = self._ways.to_try(_TOLD_S)
             if direct is not None:
                 self._begin_attempt(direct)
                 patience = _PATIENCE_S
@@ -246,6 +259,7 @@ class WorkerConversation:
         self._name = os.urandom(16)
         self._epoch = b""
         self._conversation = Conversation()
+        self._assembler = Assembler()
 
     def _receive(self, deadline: float | None) -> Packet | None:
         """Return the next packet, ``None`` when the connection is gone, the time is up, or somebody rang."""
@@ -266,15 +280,30 @@ class WorkerConversation:
             raise refusal
         return packet
 
+    def _whole(self, message: Message) -> Message | None:
+        try:
+            parts = self._assembler.take(message.parts)
+        except FlameError:
+            self.begin_anew()  # nothing that follows could be told apart
+            raise
+        return None if parts is None else Message(message.number, parts)
+
     def _is_gone(self) -> bool:
         return self._connection is None or self._connection.gone
 
     def _greet(self, deadline: float | None, waiting: bool) -> bool:
         """Greet server and worker over a new connection; false when it has to be done again."""
-        if not self._is_direct and not self._greet_server(deadline):
+        assert self._connection is not None
+        connection = self._connection
+        connection.wait_until_up(deadline)
+        # Both in one go: the server passes on what comes behind its own.
+        if not self._is_direct:
+            connection.send(self._greeting_for_server())
+        connection.send(self._conversation.greeting(Kind.HELLO, [self._name, self._client]))
+        if not self._is_direct and self._welcome(deadline) is None:
             return False
         try:
-            worker = self._ask(self._conversation.greeting(Kind.HELLO, [self._name, self._client]), deadline)
+            worker = self._welcome(deadline)
         except SessionRestarted:
             if waiting:
                 raise
@@ -292,20 +321,17 @@ class WorkerConversation:
         self._conversation.resume(worker.ack)
         return True
 
-    def _greet_server(self, deadline: float | None) -> bool:
+    def _greeting_for_server(self) -> Sequence[Buffer]:
         hello = messages.Hello(
             versions=(packets.VERSION,),
             lane=messages.LANE_CALLS,
             attachment=self._attachment,
             session=self._session,
         )
-        return self._ask(packets.encode(Kind.HELLO, [messages.encode(hello)]), deadline) is not None
+        return packets.encode(Kind.HELLO, [messages.encode(hello)])
 
-    def _ask(self, frames: Sequence[Buffer], deadline: float | None) -> Packet | None:
+    def _welcome(self, deadline: float | None) -> Packet | None:
         """Return the WELCOME that answers a greeting, ``None`` when the connection is gone."""
-        assert self._connection is not None
-        self._connection.wait_until_up(deadline)
-        self._connection.send(frames)
         while True:
             packet = self._receive(deadline)
             if packet is None:

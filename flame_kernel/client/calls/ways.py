@@ -61,6 +61,7 @@ class Ways:
         told: Tells what the server has said of where the worker is: with its latest welcome, and since.
         over: Tells why nobody shall connect any more, ``None`` while they may.
         clock: The time, in seconds.
+        wait: Waits, for so many seconds at most, until the server has said something since its welcome.
     """
 
     def __init__(
@@ -69,7 +70,10 @@ class Ways:
         told: Callable[[], Told] = lambda: (None, None),
         over: Callable[[], FlameError | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[float], object] = lambda seconds: None,
     ) -> None:
+        self._wait = wait
+        self._waited = False
         self.server = server
         self._told = told
         self._heard: Told = (None, None)
@@ -95,9 +99,17 @@ class Ways:
         """Take note that the session has a new process: what was tried before says nothing about it."""
         self.offer(self._direct)
 
-    def to_try(self) -> Endpoint | None:
-        """Return the worker's own endpoint if it's worth an attempt now."""
+    def to_try(self, within_s: float = 0.0) -> Endpoint | None:
+        """Return the worker's own endpoint if it's worth an attempt now.
+
+        Args:
+            within_s: How long to wait if the server has promised to say where it is, in seconds; it's waited for once.
+        """
         told = self._told()
+        if within_s and not self._waited and told[1] is None and told[0] is not None and told[0].direct:
+            self._waited = True
+            self._wait(within_s)
+            told = self._told()
         if told[0] is not self._heard[0] or told[1] is not self._heard[1]:
             self._heard = told
             self.offer(_worker(self.server, *told))

@@ -24,10 +24,22 @@ class BackgroundLoop:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def run(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
-        """Run a coroutine and return its result; Ctrl-C cancels it, and so does the end of the time given to it."""
+    def run(
+        self,
+        work: Coroutine[Any, Any, T],
+        timeout: float | None = None,
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> T:
+        """Run a coroutine and return its result; Ctrl-C cancels it, and so does the end of the time given to it.
+
+        Args:
+            work: The coroutine.
+            timeout: How long it may take, in seconds; ``None`` for as long as it takes.
+            meanwhile: What the caller's thread does before it waits.
+        """
         future = self.start(work)
         try:
+            meanwhile()
             return future.result(timeout)
         except BaseException:
             future.cancel()

@@ -8,6 +8,7 @@ import itertools
 import os
 import secrets
 import socket
+import threading
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -117,6 +118,7 @@ class SessionClient:
         self._missed: list[Envelope] = []
         self.welcome: messages.Welcome | None = None
         self.direct: messages.Direct | None = None
+        self.told_direct = threading.Event()  # for callers' threads
 
     async def open(self, timeout: float) -> messages.Welcome:
         """Connect to the server and attach to the session, which is started if need be.
@@ -319,6 +321,7 @@ class SessionClient:
             self.welcome = msgspec.structs.replace(self.welcome, session=answer.name)
         elif isinstance(answer, messages.Direct):
             self.direct = answer
+            self.told_direct.set()
         else:
             self._events.on_fate(answer)
 

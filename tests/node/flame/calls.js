@@ -2,6 +2,7 @@
 // lane").
 
 import { randomBytes } from "node:crypto";
+import { Assembler } from "./fragments.js";
 import { Lane } from "./lane.js";
 
 export const OPERATION = {
@@ -70,7 +71,11 @@ export class Calls {
     ];
     const toWorker = () => [conversation, client];
     this.lane = new Lane(where, serverKey, keys, [toServer, toWorker]);
-    this.lane.on("message", (parts) => this.take(parts));
+    this.assembler = new Assembler();
+    this.lane.on("message", (parts) => {
+      const whole = this.assembler.take(parts);
+      if (whole !== null) this.take(whole);
+    });
     this.lane.on("end", (error) => this.end(error));
   }
 

@@ -13,6 +13,7 @@ import pytest
 from flame_kernel.errors import ProtocolError
 from flame_kernel.protocol import messages, packets
 from flame_kernel.protocol.calls import Operation
+from flame_kernel.protocol.fragments import Assembler
 from flame_kernel.worker.operators import OPERATORS
 from tests.vectors.generate import FOLDER, as_text, everything
 
@@ -39,6 +40,16 @@ def test_what_nobody_writes_is_read_all_the_same() -> None:
     for vector in EVERYTHING["packets.json"]["divided"]:
         parts = packets.decode([from_hex(frame) for frame in vector["frames"]]).parts
         assert [bytes(part) for part in parts] == [from_hex(part) for part in vector["parts"]]
+
+
+def test_fragments_that_are_to_be_refused_are_refused() -> None:
+    for vector in EVERYTHING["fragments.json"]["invalid"]:
+        assembler = Assembler()
+        *before, last = [[from_hex(part) for part in message] for message in vector["messages"]]
+        for message in before:
+            assert assembler.take(message) is None
+        with pytest.raises(ProtocolError):
+            assembler.take(last)
 
 
 @pytest.mark.parametrize("kind", packets.Kind, ids=lambda kind: kind.name)

@@ -246,6 +246,29 @@ async def test_a_calls_lane_reaches_the_worker(house: House) -> None:
     assert (answer.outcome, bytes(answer.parts[0])) == (calls.Outcome.RESULT, b"42")
 
 
+async def test_a_client_may_greet_the_worker_right_behind_the_server(house: House) -> None:
+    await house.attached(session="work")
+    house.start_worker({})
+    lane = await house.caller()
+    lane.hello("calls", session="work")
+    lane.say(Kind.HELLO, bytes(16), bytes(16))
+
+    assert (await lane.welcome()).session == "work"
+    assert len((await lane.next(Kind.WELCOME)).parts[0]) == 16
+
+
+async def test_what_a_refused_client_says_besides_is_passed_over(house: House) -> None:
+    lane = await house.caller()
+    lane.hello("calls", session="nowhere")
+    lane.say(Kind.HELLO, bytes(16), bytes(16))
+    lane.say(Kind.DATA, b"x", number=1)
+    assert await lane.refusal() == "unknown-session"
+    await house.attached(session="work")  # what was said before that has been dealt with
+
+    assert lane.kinds == []
+    assert [record["event"] for record in house.records].count("refused") == 1
+
+
 async def test_a_calls_lane_that_waits_in_silence_for_its_answer_gets_it(house: House) -> None:
     await house.attached(session="work")
     done = asyncio.Event()
@@ -285,11 +308,12 @@ async def test_a_calls_lane_is_asked_to_greet_when_the_session_has_a_new_process
     house.only_session().on_process_change.pop()(SessionDied("it died"))
 
 
-async def test_a_calls_lane_is_refused_when_the_session_has_died_or_has_no_calls(house: House) -> None:
+async def test_a_calls_lane_is_refused_when_the_session_has_died_is_ending_or_has_no_calls(house: House) -> None:
     await house.attached(session="work")
     session = house.only_session()
     for state, facts, code in (
         (SessionState.DEAD, session.facts, "session-died"),
+        (SessionState.ENDED, session.facts, "session"),
         (SessionState.READY, KernelFacts("R", calls=False), "calls-unavailable"),
     ):
         session.state, session.facts = state, facts

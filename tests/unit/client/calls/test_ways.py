@@ -47,6 +47,37 @@ def test_what_cannot_be_is_not_tried(port: int, key: str) -> None:
     assert found(TCP, Welcome(1), Direct(port, key)) is None
 
 
+def test_a_promise_to_say_where_the_worker_is_is_waited_for_once() -> None:
+    told: list[Told] = [(Welcome(1, direct=True), None)]
+    waits: list[float] = []
+    ways = Ways(TCP, lambda: told[0], wait=waits.append)
+
+    assert ways.to_try() is None
+    assert waits == []
+    assert ways.to_try(0.5) is None
+    assert ways.to_try(0.5) is None
+    assert waits == [0.5]
+
+
+def test_what_is_said_meanwhile_is_tried_at_once() -> None:
+    told: list[Told] = [(Welcome(1, direct=True), None)]
+
+    def wait(seconds: float) -> None:
+        told[0] = (told[0][0], Direct(50_000, KEY))
+
+    direct = Ways(TCP, lambda: told[0], wait=wait).to_try(0.5)
+    assert direct is not None
+    assert direct.address == "tcp://gpu1:50000"
+
+
+@pytest.mark.parametrize("welcome", [None, Welcome(1)], ids=["none", "no-promise"])
+def test_nothing_is_waited_for_without_a_promise(welcome: Welcome | None) -> None:
+    def wait(seconds: float) -> None:
+        raise AssertionError("it waits")
+
+    assert Ways(TCP, lambda: (welcome, None), wait=wait).to_try(0.5) is None
+
+
 def test_a_way_that_failed_is_tried_again_later_and_later_and_at_once_when_the_server_names_one() -> None:
     now, told = [0.0], [(Welcome(1), Direct(50_000, KEY))]
 
