@@ -27,14 +27,12 @@ HANDSHAKE_TIMEOUT_MS = 10_000
 # Plain numbers: pyzmq's flags are enums, and putting two of them together takes as long as sending a frame.
 _MORE = int(zmq.SNDMORE)
 _READABLE = int(zmq.POLLIN)
-_EVENTS = int(zmq.EVENTS)
 DONT_WAIT = int(zmq.NOBLOCK)
 
 # A Jupyter message has seven frames. What pyzmq puts around its core for other kinds of sockets costs each of them as
 # much as the core does. (The stub of the core doesn't know that whether to copy can be computed.)
 send_frame: Callable[[zmq.Socket[bytes], Buffer, int, bool], object] = Core.send  # type: ignore[assignment]
 receive_frame = Core.recv
-_option: Callable[[zmq.Socket[bytes], int], int] = Core.get  # type: ignore[assignment]
 
 
 def send(socket: zmq.Socket[bytes], frames: Sequence[Buffer], flags: int = 0) -> None:
@@ -88,7 +86,7 @@ def descriptor(socket: zmq.Socket[bytes]) -> int:
 
 def has_more(socket: zmq.Socket[bytes]) -> bool:
     """Tell whether a message waits; asking takes note of what the file descriptor has signalled."""
-    return bool(_option(socket, _EVENTS) & _READABLE)
+    return bool(zmq.zmq_poll([(socket, _READABLE)], 0))
 
 
 def set_common_options(socket: zmq.Socket[bytes]) -> None:
