@@ -111,14 +111,15 @@ class Batch:
 
     def _add(self, operation: Operation, *operands: Any) -> Later:
         self._wanted.append((int(operation), operands))
-        later = Later()
-        self._results.append(later)
+        self._results.append(later := Later())
         return later
 
     def _make(self) -> BaseException | None:
         made, mixed, values = self._unpacked(self._calls.call(Operation.BATCH, self._wanted, timeout=self._timeout))
+        if mixed:
+            values = [self._calls.refer(value) if isinstance(value, Reference) else value for value in values]
         for later, value in zip(self._results, values, strict=False):
-            later.settle(self._calls.refer(value) if mixed and isinstance(value, Reference) else value)
+            later.settle(value)
         if made is None:
             return None
         error = made if isinstance(made, BaseException) else self._raised(*made)

@@ -26,7 +26,7 @@ from flame_kernel.kernel.door import Door, Goal
 from flame_kernel.kernel.mover import Mover
 from flame_kernel.kernel.notice import LinkNotice
 from flame_kernel.protocol import messages
-from flame_kernel.protocol.jupyter import Channel, Envelope, write_json
+from flame_kernel.protocol.jupyter import Channel, Envelope, Header, write_json
 from flame_kernel.transport.channels import ConnectionInfo, NotebookChannels
 
 if TYPE_CHECKING:
@@ -43,6 +43,10 @@ _RESTART_S = 0.5
 
 # While the link is down an interrupt waits for it, but the frontend does not wait for its reply.
 _INTERRUPT_S = 2.0
+
+# Looked for in what is not decoded unless it's there: a magic of ours in a cell, a reply's type in its header.
+_MAGIC = b"%flame_"
+_INFO = b"kernel_info_reply"
 
 # How long a session may take to start that a cell wants to attach to.
 _START_S = 60.0
@@ -146,33 +150,44 @@ class Bridge:
             self._mover.hold(envelope)
         elif header.msg_type == "execute_request" and channel is Channel.SHELL:
             self._last_cell = envelope.parts[0]
-            self._execute(envelope)
+            self._execute(envelope, header)
         else:
-            self._door.ask(channel, envelope)
+            self._door.ask(channel, envelope, header)
 
-    def _execute(self, envelope: Envelope) -> None:
+    def _execute(self, envelope: Envelope, header: Header) -> None:
         # Most cells are not looked into: what is no magic of ours need not be decoded.
-        content = bytes(envelope.parts[3])
-        if b"%flame_attach" in content:
-            from flame_kernel.kernel.attach import is_attach  # what it needs is no part of a quick start
+        if _MAGIC in bytes(envelope.parts[3]):
+            code = envelope.content().get("code", "")
+            if self._attaches(envelope, code):
+                return
+            self._offer(envelope)
+            if self._moves(envelope, code):
+                return
+        else:
+            self._offer(envelope)
+        self._door.ask(Channel.SHELL, envelope, header)
 
-            if is_attach(envelope.content().get("code", "")):
-                self._spawn(self._show_missed(envelope))
-                return
-        self._offer(envelope)
-        if b"%flame_connect" in content:
-            try:
-                move = moves.read(envelope.content().get("code", ""))
-            except FlameError as error:
-                self._answers.fail(envelope, error)
-                return
-            if move is not None:
-                if self._attach is not None:
-                    self._attach.stop()
-                self._mover.begin()
-                self._spawn(self._mover.move(envelope, move))
-                return
-        self._door.ask(Channel.SHELL, envelope)
+    def _attaches(self, envelope: Envelope, code: str) -> bool:
+        from flame_kernel.kernel.attach import is_attach  # what it needs is no part of a quick start
+
+        if not is_attach(code):
+            return False
+        self._spawn(self._show_missed(envelope))
+        return True
+
+    def _moves(self, envelope: Envelope, code: str) -> bool:
+        try:
+            move = moves.read(code)
+        except FlameError as error:
+            self._answers.fail(envelope, error)
+            return True
+        if move is None:
+            return False
+        if self._attach is not None:
+            self._attach.stop()
+        self._mover.begin()
+        self._spawn(self._mover.move(envelope, move))
+        return True
 
     def _offer(self, cell: Envelope) -> None:
         """Tell below the first cell that something was missed, once for each time that the session is entered."""
@@ -236,7 +251,7 @@ class Bridge:
     def on_jupyter(self, channel: Channel, envelope: Envelope) -> None:
         """The session says something: pass it on."""
         self._door.heard(channel, envelope)
-        if channel is not Channel.IOPUB and envelope.header().msg_type == "kernel_info_reply":
+        if channel is not Channel.IOPUB and _INFO in bytes(envelope.parts[0]):
             envelope = self._with_banner(envelope)
         if self._attach is not None:
             self._attach.heard(channel, envelope)
@@ -292,6 +307,8 @@ class Bridge:
         self._door.abandon(error, self._last_cell, lost)
 
     def _with_banner(self, reply: Envelope) -> Envelope:
+        if reply.header().msg_type != "kernel_info_reply":
+            return reply
         content = reply.content()
         session = self._door.session
         if not isinstance(content, dict) or session is None or session.welcome is None:

@@ -17,7 +17,7 @@ from flame_kernel.errors import FlameError, SessionError
 from flame_kernel.kernel.answers import Answers
 from flame_kernel.kernel.tap import Tap
 from flame_kernel.kernel.unfinished import Unfinished
-from flame_kernel.protocol.jupyter import Channel, Envelope
+from flame_kernel.protocol.jupyter import Channel, Envelope, Header
 from flame_kernel.protocol.outstanding import Outstanding
 from flame_kernel.protocol.session import SessionState
 from flame_kernel.security.invites import Invite
@@ -190,22 +190,21 @@ class Door:
             self._opening.add_done_callback(self._cancelled.discard)
             self._opening = None
 
-    def ask(self, channel: Channel, envelope: Envelope) -> None:
+    def ask(self, channel: Channel, envelope: Envelope, header: Header) -> None:
         """Pass on what a frontend sends, now or when the door is open."""
-        if self._why_not is not None and envelope.header().msg_type == "execute_request":
+        if self._why_not is not None and header.msg_type == "execute_request":
             self.open()  # perhaps the server is there by now
-        self._pass_on(channel, envelope)
+        self._pass_on(channel, envelope, header)
 
-    def _pass_on(self, channel: Channel, envelope: Envelope) -> None:
+    def _pass_on(self, channel: Channel, envelope: Envelope, header: Header) -> None:
         if self._client is not None:
-            header = envelope.header()
             self._used = self._used or header.msg_type == "execute_request"
             self._outstanding.asked(channel, envelope, header)
             self._client.send(channel, envelope)
             return
         if self._why_not is not None:
             self._answers.without_session(channel, envelope, self._why_not)
-        elif self._late is not None and envelope.header().msg_type == "kernel_info_request":
+        elif self._late is not None and header.msg_type == "kernel_info_request":
             self._answers.without_session(channel, envelope, self._late)
         else:
             self._waiting.append((channel, envelope))
@@ -305,7 +304,7 @@ class Door:
     def _pass_on_waiting(self) -> None:
         waiting, self._waiting = self._waiting, []
         for channel, envelope in waiting:
-            self._pass_on(channel, envelope)
+            self._pass_on(channel, envelope, envelope.header())
 
 
 async def _ended(client: SessionClient, session: str) -> bool:

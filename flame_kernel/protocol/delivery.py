@@ -187,17 +187,18 @@ class Outbox:
         if self._told < self._first - 1 and self._has_credit():  # else a slow reader would be sent one for each push
             self._told = self._first - 1
             out.append(Gap(self._told))
-        self._next = max(self._next, self._first)
-        while self._next <= self.last and self._has_credit():
-            parts, weight = self._kept[self._next - self._first]
+        number = max(self._next, self._first)
+        while number <= self.last and self._has_credit():
+            parts, weight = self._kept[number - self._first]
             if parts is None:
                 assert self._shelf is not None
-                parts = self._shelf.get(self._next)
-            out.append(Numbered(self._next, parts))
-            self._told = max(self._told, self._next)
-            self._under_way.append((self._next, weight))
+                parts = self._shelf.get(number)
+            out.append(Numbered(number, parts))
+            self._told = max(self._told, number)
+            self._under_way.append((number, weight))
             self._under_way_bytes += weight
-            self._next += 1
+            number += 1
+        self._next = number
         return out
 
     def acknowledge(self, number: int) -> None:

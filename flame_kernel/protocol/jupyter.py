@@ -22,6 +22,8 @@ from flame_kernel.buffers import OWN_FRAME, Buffer
 from flame_kernel.errors import ProtocolError
 
 DELIMITER = b"<IDS|MSG>"
+# How the topics of these messages end, in every kernel that gives topics at all.
+STATUS, INPUT = b"status", b"execute_input"
 PROTOCOL_VERSION = "5.4"  # of the messages made here; those of a kernel carry their own
 # What msgspec raises over bytes that are no JSON, no UTF-8, or nested without end.
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -65,6 +67,11 @@ class Envelope(msgspec.Struct, frozen=True):
     identities: tuple[bytes, ...]
     parts: tuple[Buffer, ...]
 
+    @property
+    def topic(self) -> bytes:
+        """On iopub what it's about, as far as its maker gives topics."""
+        return self.identities[-1] if self.identities else b""
+
     def header(self) -> Header:
         """Read the message's header.
 
@@ -93,6 +100,11 @@ class Envelope(msgspec.Struct, frozen=True):
             ProtocolError: It isn't JSON.
         """
         return read_json(self.parts[3])
+
+
+def is_mark(envelope: Envelope) -> bool:
+    """Tell without decoding it whether a message on iopub may say that a cell begins or ends."""
+    return envelope.topic.endswith((STATUS, INPUT))
 
 
 def read_header(data: Buffer) -> Header:

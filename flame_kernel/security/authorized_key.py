@@ -25,9 +25,11 @@ class Role(enum.Enum):
     FILES = "files"
     ADMIN = "admin"
 
+    def __init__(self, _name: str) -> None:
+        self._rank = len(type(self).__members__)  # how many were before it
+
     def __lt__(self, other: Role) -> bool:
-        ranks = list(Role)
-        return ranks.index(self) < ranks.index(other)
+        return self._rank < other._rank
 
     @classmethod
     def named(cls, name: str) -> Role:

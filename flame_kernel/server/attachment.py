@@ -68,7 +68,7 @@ class Attachment:
         self._conversation.resume(received)
         self._send = send
         send(self._conversation.greeting(Kind.WELCOME, [messages.encode(welcome)]))
-        self._flush()
+        self.flush()
 
     def disconnect(self, send: SendFrames) -> None:
         """Note that a connection is gone; messages are kept from now on, unless another one serves it already.
@@ -110,12 +110,21 @@ class Attachment:
 
     def deliver(self, parts: Sequence[Buffer]) -> None:
         """Send the client a message; it's kept until the client has it."""
-        self.deliver_packed(pack(parts))
+        self.keep_packed(pack(parts))
+        self.flush()
 
-    def deliver_packed(self, frames: Sequence[Buffer]) -> None:
-        """Send the client a message that is packed already, as what goes to several clients is packed once."""
+    def keep_packed(self, frames: Sequence[Buffer]) -> None:
+        """Keep a message for the client that is packed already, as what goes to several is packed once."""
         self._conversation.push_packed(frames)
-        self._flush()
+
+    def flush(self) -> None:
+        """Send what has been kept and not sent yet, as far as the client takes it."""
+        if self._send is None:
+            return
+        for frames in self._conversation.outgoing():
+            if not self._send(frames):
+                self._lose()
+                return
 
     def tell(self, answer: messages.Answer) -> None:
         """Send the client something about the session."""
@@ -143,21 +152,13 @@ class Attachment:
             return None
         if packet.kind is Kind.PING and self._send is not None:
             self._send(self._conversation.greeting(Kind.PONG, []))
-        self._flush()
+        self.flush()
         return event.parts if isinstance(event, Message) else None
 
     def end(self) -> None:
         """Note that the conversation ends with what has been said so far; the next server shall not find it."""
         if self._journal is not None:
             self._journal.remove()
-
-    def _flush(self) -> None:
-        if self._send is None:
-            return
-        for frames in self._conversation.outgoing():
-            if not self._send(frames):
-                self._lose()
-                return
 
     def _lose(self) -> None:
         self._send = None

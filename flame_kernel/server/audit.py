@@ -6,15 +6,13 @@ with a ``count``: so a fast client costs a counter a message, and nobody outside
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from flame_kernel.buffers import Buffer
-from flame_kernel.errors import FlameError, ProtocolError
+from flame_kernel.errors import FlameError
 from flame_kernel.protocol import messages
-from flame_kernel.protocol.jupyter import DELIMITER, Channel, read_header
 from flame_kernel.security.text_files import one_line
 from flame_kernel.server.peers import Caller
 from flame_kernel.server.permits import Grant
@@ -37,7 +35,6 @@ _REQUESTS: dict[type, str] = {
 
 # What a Jupyter message does that is worth a line; the rest (completion, widgets, …) is not.
 _SAID = {"execute_request": "execute", "input_reply": "input", "debug_request": "debug"}
-_SAID_ON = frozenset({Channel.SHELL, Channel.CONTROL, Channel.STDIN})
 
 Record = dict[str, Any]
 
@@ -99,9 +96,9 @@ class Audit:
         """Somebody was told the way straight to a session's own process, where the server hears nothing of calls."""
         self._note("direct", _who(grant.who, grant.name) | _session(key) | _from(address))
 
-    def said(self, grant: Grant, key: SessionKey, parts: Sequence[Buffer]) -> None:
-        """Somebody sent a kernel a message; only its type is looked at."""
-        event = _event_of(parts)
+    def said(self, grant: Grant, key: SessionKey, msg_type: str) -> None:
+        """Somebody sent a kernel a message of a type."""
+        event = _SAID.get(msg_type)
         if event is not None:
             self._note(event, _who(grant.who, grant.name) | _session(key))
 
@@ -171,15 +168,3 @@ def _session(key: SessionKey) -> Record:
 
 def _from(address: str) -> Record:
     return {"from": address} if address else {}
-
-
-def _event_of(parts: Sequence[Buffer]) -> str | None:
-    if not parts or bytes(parts[0]) not in _SAID_ON:
-        return None
-    for position, part in enumerate(parts[1:-1], 1):
-        if len(part) == len(DELIMITER) and bytes(part) == DELIMITER:
-            try:
-                return _SAID.get(read_header(parts[position + 1]).msg_type)
-            except ProtocolError:
-                return None  # whoever passes it on says what is wrong with it
-    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -178,7 +179,9 @@ class Gate:
             self._audit.refused(str(error), origin.address, fingerprint(origin.user) if origin.user else "")
             raise
         self._audit.connected(caller, origin.address)
-        peer = Peer(caller, lambda frames: self._send(name, frames), self._clock(), origin.hang_up, origin.local)
+        assert self.listener is not None  # it's what called
+        send = functools.partial(self.listener.send, name)
+        peer = Peer(caller, send, self._clock(), origin.hang_up, origin.local)
         self._peers[name] = peer
         return peer
 

@@ -21,6 +21,7 @@ TAKEN    the message's                                a message from the client:
 from __future__ import annotations
 
 import enum
+import functools
 import logging
 import os
 import struct
@@ -188,7 +189,7 @@ class Journal:
             return None
         segment = self._segments[-1]
         lengths = tuple(map(len, parts))
-        head = struct.pack(f"!BQI{len(lengths)}Q", kind, number, len(lengths), *lengths)
+        head = _head(len(lengths)).pack(kind, number, len(lengths), *lengths)
         total = len(head) + sum(lengths)
         try:
             _write(segment.file, [head, *parts], segment.size, total)
@@ -236,6 +237,11 @@ class Journal:
     def _answered(self, parts: Sequence[Buffer]) -> None:
         if parts and bytes(parts[0]) in (Channel.SHELL, Channel.CONTROL):
             self.outstanding.replied(from_link(parts)[1])
+
+
+@functools.lru_cache(maxsize=64)
+def _head(count: int) -> struct.Struct:
+    return struct.Struct(f"{_HEAD.format}{count}Q")
 
 
 def names(folder: Path) -> set[str]:

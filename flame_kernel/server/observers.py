@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from flame_kernel.buffers import Buffer
 from flame_kernel.errors import NotPermitted
 from flame_kernel.protocol import messages
-from flame_kernel.protocol.jupyter import Channel, Envelope, compose, from_link, to_link
+from flame_kernel.protocol.jupyter import Channel, Envelope, Header, compose, to_link
 from flame_kernel.server.attachment import Attachment
 from flame_kernel.server.permits import may_ask
 
@@ -15,30 +12,29 @@ _ASKS = "_request"
 _REPLIES = "_reply"
 
 
-def filtered(attachment: Attachment, parts: Sequence[Buffer]) -> Sequence[Buffer] | None:
+def filtered(attachment: Attachment, channel: Channel, envelope: Envelope, header: Header) -> Envelope | None:
     """Let a message of an observer through, or answer it.
 
     Args:
         attachment: The observer's conversation.
-        parts: The message.
+        channel: Where it came from.
+        envelope: The message.
+        header: Its header.
 
     Returns:
         What to pass on to the kernel, ``None`` when it was answered here.
 
     Raises:
-        ProtocolError: It isn't a Jupyter message.
+        ProtocolError: Its content isn't JSON.
     """
-    channel, envelope = from_link(parts)
-    header = envelope.header()
     if may_ask(attachment.grant, header.msg_type):
         # Made anew from what was read: no two parsers can then differ about what the message is.
         content = envelope.content()
         target = content.get("target_name") if isinstance(content, dict) else None
         asked = {"target_name": target} if isinstance(target, str) else {}
-        made = compose(
+        return compose(
             header.msg_type, asked, session=header.session, identities=envelope.identities, msg_id=header.msg_id
         )
-        return to_link(channel, made)
     error = NotPermitted(f"this client only observes the session; {header.msg_type} needs the role execute in it")
     if header.msg_type.endswith(_ASKS):
         _answer(attachment, channel, envelope, header.msg_type, error)

@@ -13,6 +13,7 @@ import msgspec
 from flame_kernel.buffers import Buffer
 from flame_kernel.errors import FlameError, ProtocolError, SessionDied, UnknownSession
 from flame_kernel.protocol import messages
+from flame_kernel.protocol.jupyter import Channel, from_link
 from flame_kernel.security.authorized_key import Role
 from flame_kernel.server import kernelspecs, observers, permits
 from flame_kernel.server.access import Access
@@ -128,10 +129,17 @@ class Requests:
                 return self._carry_out(asker, messages.decode_request(bytes(parts[1])))
             if session is None:
                 raise ProtocolError("a Jupyter message arrived where there is no session")
-            self._audit.said(attachment.grant, session.key, parts)
-            passed = parts if attachment.grant.role >= Role.EXECUTE else observers.filtered(attachment, parts)
-            if passed is not None:
-                session.from_client(attachment, passed)
+            channel, envelope = from_link(parts)
+            if channel is Channel.IOPUB:
+                raise ProtocolError("a client sent a message on iopub, where only kernels speak")
+            header = envelope.header()
+            self._audit.said(attachment.grant, session.key, header.msg_type)
+            if attachment.grant.role >= Role.EXECUTE:
+                session.from_client(attachment, channel, envelope)
+            else:
+                allowed = observers.filtered(attachment, channel, envelope, header)
+                if allowed is not None:
+                    session.from_client(attachment, channel, allowed)
         except SessionDied as error:
             attachment.tell(messages.Died(str(error)))  # a Jupyter message has no number that an answer could name
         except FlameError as error:

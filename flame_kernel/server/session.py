@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from flame_kernel.buffers import Buffer
-from flame_kernel.errors import FlameError, KernelStartFailed, ProtocolError, SessionDied, SessionError
+from flame_kernel.errors import FlameError, KernelStartFailed, SessionDied, SessionError
 from flame_kernel.protocol import messages
 from flame_kernel.protocol.frames import pack
-from flame_kernel.protocol.jupyter import Channel, Envelope, from_link, to_link
+from flame_kernel.protocol.jupyter import Channel, Envelope, is_mark, to_link
 from flame_kernel.protocol.link import Machine
 from flame_kernel.protocol.session import SESSION, SessionEvent, SessionState
 from flame_kernel.security.authorized_key import Role
@@ -21,6 +20,7 @@ from flame_kernel.server.boot import KernelFacts
 from flame_kernel.server.journal import Journal, names
 from flame_kernel.server.kernel import Kernel
 from flame_kernel.server.ledger import SessionFolder, SessionRecord
+from flame_kernel.server.pace import Pace
 from flame_kernel.server.process import KernelProcess, Left
 from flame_kernel.server.unseen import Unseen
 
@@ -81,6 +81,7 @@ class Session:
         self.unseen = Unseen(self.attachments, missed_bytes)
         self.shares: dict[str, Role] = {}  # what other keys may do here, by fingerprint
         self.on_process_change: set[OnProcessChange] = set()
+        self._pace = Pace(self._flush, asyncio.get_running_loop())
         self._kernel = kernel
         self._folder = folder
         self._journal_bytes = journal_bytes
@@ -205,6 +206,7 @@ class Session:
         if not self._machine.allows(SessionEvent.CLOSE):
             return
         self._machine.fire(SessionEvent.CLOSE)
+        self._pace.rest()
         for attachment in self.attachments.values():
             attachment.end()
             attachment.tell(messages.Ended())
@@ -233,6 +235,7 @@ class Session:
                 log.warning("what nobody has seen of session %s can't be kept: %s", self.key.name, error)
         if self._catching_up is not None:
             self._catching_up.cancel()
+        self._pace.rest()
         self._kernel.leave()
 
     def kill(self, verdict: str) -> None:
@@ -264,20 +267,17 @@ class Session:
             self.detach(attachment.name)
         self._tell_process_change(SessionError(f"another client detached this one from session {self.key.name!r}"))
 
-    def from_client(self, attachment: Attachment, parts: Sequence[Buffer]) -> None:
+    def from_client(self, attachment: Attachment, channel: Channel, envelope: Envelope) -> None:
         """Pass a client's Jupyter message on to the kernel.
 
         Args:
             attachment: Whose it is; replies come back to it.
-            parts: The message.
+            channel: Where it goes.
+            envelope: The message.
 
         Raises:
-            ProtocolError: It isn't a Jupyter message.
             SessionDied: There is no process to pass it to.
         """
-        channel, envelope = from_link(parts)
-        if channel is Channel.IOPUB:
-            raise ProtocolError("a client sent a message on iopub, where only kernels speak")
         self._require_life()
         if channel is Channel.STDIN:
             self.unseen.answered()
@@ -296,7 +296,8 @@ class Session:
             seen = False
             for attachment in self.attachments.values():
                 seen = seen or attachment.connected
-                attachment.deliver_packed(frames)
+                attachment.keep_packed(frames)
+            self._pace.said(patient=not is_mark(envelope))
             self.unseen.heard(envelope, seen)
         elif envelope.identities:
             name, *rest = envelope.identities
@@ -306,6 +307,10 @@ class Session:
                 self.unseen.asked(asker, Envelope((), envelope.parts))
             if target is not None:
                 target.reply(channel, Envelope(tuple(rest), envelope.parts))
+
+    def _flush(self) -> None:
+        for attachment in self.attachments.values():
+            attachment.flush()
 
     def on_death(self, cause: str) -> None:
         """Tell everyone that the kernel process has ended by itself, and how."""

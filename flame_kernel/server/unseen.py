@@ -6,15 +6,14 @@ While a client is attached its messages pass by unread, but for the two that say
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from flame_kernel.buffers import Buffer
 from flame_kernel.errors import ProtocolError
 from flame_kernel.protocol import messages
-from flame_kernel.protocol.jupyter import DELIMITER, Channel, Envelope, from_link, to_link
+from flame_kernel.protocol.jupyter import DELIMITER, INPUT, Channel, Envelope, from_link, is_mark, to_link
 from flame_kernel.protocol.transcript import Transcript
 from flame_kernel.server.attachment import Attachment
 
@@ -83,16 +82,16 @@ class Unseen:
             envelope: The message.
             seen: Whether a client that is attached has got it.
         """
-        # The topics of these two end so in every kernel that gives topics at all.
-        topic = envelope.identities[-1] if envelope.identities else b""
-        mark = topic.endswith((b"status", b"execute_input"))
+        mark = is_mark(envelope)
         if seen and not mark:
             return
-        with _told():
+        try:
             if mark:
                 self._on_mark(envelope)
             if not seen:
                 self._keep(envelope)
+        except ProtocolError as error:
+            _tell(error)
 
     def asked(self, asker: str, envelope: Envelope) -> None:
         """Take an input request.
@@ -190,8 +189,10 @@ class Unseen:
     def _take_all(self, said: Sequence[Sequence[Buffer]]) -> None:
         for parts in said:
             if parts and bytes(parts[0]) in _KEPT:
-                with _told():
+                try:
                     self._keep(_unwrapped(parts))
+                except ProtocolError as error:
+                    _tell(error)
 
     def _keep(self, envelope: Envelope) -> None:
         if not self._transcript.messages_kept:
@@ -209,7 +210,7 @@ class Unseen:
         parent = envelope.parent()
         if parent is None or parent.msg_type != "execute_request":
             return
-        if envelope.header().msg_type == "execute_input":
+        if envelope.topic.endswith(INPUT):
             self._running[parent.msg_id] = envelope
             return
         if envelope.content().get("execution_state") == "busy":
@@ -222,12 +223,8 @@ class Unseen:
             self._question = None
 
 
-@contextmanager
-def _told() -> Iterator[None]:
-    try:
-        yield
-    except ProtocolError as error:
-        log.warning("what a session said can't be kept: %s", error)
+def _tell(error: ProtocolError) -> None:
+    log.warning("what a session said can't be kept: %s", error)
 
 
 def _packed(envelope: Envelope) -> list[bytes]:

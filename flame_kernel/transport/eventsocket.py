@@ -24,6 +24,9 @@ class EventSocket:
         socket: The socket; it belongs to this object from now on.
         on_frames: Called in the loop with each message's frames.
         receive_frames: How a message is received, for callers that need its metadata.
+
+    Attributes:
+        closed: Whether the socket is closed.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class EventSocket:
         self._loop = asyncio.get_running_loop()
         self._fd = descriptor(socket)
         self._scheduled = False
+        self.closed = False
         self._loop.add_reader(self._fd, self._readable)
         self._schedule()
 
@@ -47,18 +51,14 @@ class EventSocket:
         if not self._scheduled and has_more(self._socket):
             self._schedule()
 
-    @property
-    def closed(self) -> bool:
-        """Whether the socket is closed."""
-        return self._socket.closed
-
     def close(self, linger_ms: int = 0) -> None:
         """Close the socket.
 
         Args:
             linger_ms: How long what was sent may still take to leave, in milliseconds.
         """
-        if not self._socket.closed:
+        if not self.closed:
+            self.closed = True
             self._loop.remove_reader(self._fd)
             self._socket.close(linger_ms)
 

@@ -7,11 +7,11 @@ from typing import cast
 
 import zmq
 
-from flame_kernel.buffers import Buffer
+from flame_kernel.buffers import OWN_FRAME, Buffer
 from flame_kernel.transport.doorway import Doorway
 from flame_kernel.transport.eventsocket import EventSocket
 from flame_kernel.transport.interface import ListenerEvents, Origin
-from flame_kernel.transport.sockets import MAX_LINK_FRAME_BYTES, content, no_way, receive_frame, set_common_options
+from flame_kernel.transport.sockets import MAX_LINK_FRAME_BYTES, no_way, receive_frame, set_common_options
 from flame_kernel.transport.tcp import hang_up, local_host_of, peer_of
 
 # A peer's queue on its connection, in messages. Above the delivery window, so that it's never the bottleneck.
@@ -71,7 +71,7 @@ class ZmqListener:
         while frame.more:
             frame = receive_frame(socket, 0, False)
             self._frame = self._frame or frame
-            frames.append(content(frame))
+            frames.append(frame.bytes if len(frame) < OWN_FRAME else frame.buffer)
         return frames
 
     def _on_frames(self, frames: list[Buffer]) -> None:

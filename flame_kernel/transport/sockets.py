@@ -67,16 +67,11 @@ def receive(socket: zmq.Socket[bytes], flags: int = 0) -> list[Buffer]:
         zmq.Again: Nothing is there and ``NOBLOCK`` was given.
     """
     frame = receive_frame(socket, flags, False)
-    frames = [content(frame)]
+    frames: list[Buffer] = [frame.bytes if len(frame) < OWN_FRAME else frame.buffer]
     while frame.more:
         frame = receive_frame(socket, 0, False)
-        frames.append(content(frame))
+        frames.append(frame.bytes if len(frame) < OWN_FRAME else frame.buffer)
     return frames
-
-
-def content(frame: zmq.Frame) -> Buffer:
-    """Return what is in a frame: a copy, which is cheaper to handle, or a view when it's large."""
-    return frame.bytes if len(frame) < OWN_FRAME else frame.buffer
 
 
 def no_way(error: zmq.ZMQError) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import importlib
+import sys
 from functools import reduce
 from types import ModuleType
 from typing import Any
@@ -25,8 +26,16 @@ def find(root: Any, path: str) -> Any:
         'a/b'
     """
     if type(root) is str:
-        root = builtins if root == "builtins" else importlib.import_module(root)
+        root = builtins if root == "builtins" else _module(root)
     return follow(root, path)
+
+
+def _module(name: str) -> ModuleType:
+    # As importlib does it, which takes as long as a small call. One that another thread is importing is waited for.
+    module = sys.modules.get(name)
+    if module is None or getattr(getattr(module, "__spec__", None), "_initializing", False):
+        return importlib.import_module(name)
+    return module
 
 
 def follow(owner: Any, path: str) -> Any:
@@ -36,7 +45,9 @@ def follow(owner: Any, path: str) -> Any:
         >>> follow("a", "upper")()
         'A'
     """
-    return reduce(attribute, path.split("."), owner) if path else owner
+    if "." not in path:
+        return attribute(owner, path) if path else owner
+    return reduce(attribute, path.split("."), owner)
 
 
 def attribute(owner: Any, name: str) -> Any:

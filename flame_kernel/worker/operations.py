@@ -51,6 +51,10 @@ _NOT_IN_A_BATCH = frozenset(
 )
 
 
+_OPERATIONS = {operation.value: operation for operation in Operation}
+_UNKNOWN: tuple[None, int] = (None, 0)
+
+
 class Operations:
     """Carries out calls.
 
@@ -64,7 +68,7 @@ class Operations:
         self._sources = Sources()
         self._modules = SentModules()
         self._outcomes: OrderedDict[str, tuple[Any, BaseException | None]] = OrderedDict()
-        self._table: dict[Operation, Callable[..., Any]] = {
+        table: dict[Operation, Callable[..., Any]] = {
             Operation.EVALUATE: self.evaluate,
             Operation.EXECUTE: self.execute,
             Operation.CALL: self.call,
@@ -87,6 +91,9 @@ class Operations:
             Operation.SENDMODULE: self._modules.send,
             Operation.GETMODULE: self._modules.get,
         }
+        self._acts: dict[Operation, tuple[Callable[..., Any] | None, int]] = {
+            operation: (act, act.__code__.co_argcount - 1) for operation, act in table.items()
+        }
 
     def run(self, operation: Operation, operands: Any) -> Any:
         """Carry out one call.
@@ -103,8 +110,8 @@ class Operations:
         """
         if isinstance(operands, Parts):
             return ends.carry_out(operation, operands)
-        act = self._table.get(operation)
-        if act is None or not isinstance(operands, (tuple, list)) or len(operands) != act.__code__.co_argcount - 1:
+        act, count = self._acts.get(operation, _UNKNOWN)
+        if act is None or not isinstance(operands, (tuple, list)) or len(operands) != count:
             raise ProtocolError(f"a call came without what {operation.name.lower()} needs")
         if operation in _NAMED and not isinstance(operands[0], str):
             raise ProtocolError(f"a call came without the text that {operation.name.lower()} needs")
@@ -170,7 +177,7 @@ class Operations:
         values: list[Any] = []
         try:
             for number, operands in calls:
-                operation = Operation(number)
+                operation = _OPERATIONS.get(number) or Operation(number)
                 if operation in _NOT_IN_A_BATCH or isinstance(operands, Parts):
                     raise ProtocolError(f"{operation.name.lower()} can't be part of a batch")
                 values.append(self.run(operation, operands))

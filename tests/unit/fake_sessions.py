@@ -10,6 +10,7 @@ from typing import Any
 
 from flame_kernel.errors import FlameError, LimitExceeded, SessionDied, SessionError, UnknownSession
 from flame_kernel.protocol import messages
+from flame_kernel.protocol.jupyter import Channel, Envelope, to_link
 from flame_kernel.protocol.session import SessionState
 from flame_kernel.security.authorized_key import Role
 from flame_kernel.server.attachment import Attachment
@@ -57,10 +58,10 @@ class FakeSession:
     def detach(self, name: str) -> None:
         self.attachments.pop(name, None)
 
-    def from_client(self, attachment: Attachment, parts: Any) -> None:
+    def from_client(self, attachment: Attachment, channel: Channel, envelope: Envelope) -> None:
         if self.state is SessionState.DEAD:
             raise SessionDied("session 'work' died: it was killed")
-        attachment.deliver(parts)
+        attachment.deliver(to_link(channel, envelope))
 
     async def interrupt(self) -> None:
         self.interrupts += 1

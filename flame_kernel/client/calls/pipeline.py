@@ -206,7 +206,8 @@ class Pipeline:
             self._wake.hush()
         while message is not None:
             self._take(message)
-            message = talk.next(None, waiting=waiting) if talk.arrived else None
+            # What is here already may be but a piece of a message, whose rest is not to be waited for here.
+            message = talk.next(None, waiting=waiting, until=time.monotonic()) if talk.arrived else None
 
     def _take_orders(self) -> bool:
         """Say what was submitted, as much of it as may be under way; false when nothing was."""

@@ -1,7 +1,7 @@
 // Packets: a kind, two counters and parts, as the frames of one ZeroMQ message (docs/protocol.md, "Packets").
 
 export const KIND = {
-  HELLO: 1, WELCOME: 2, REFUSED: 3, DATA: 4, ACK: 5, GAP: 6, PING: 7, PONG: 8, RESET: 9, BYE: 10,
+  HELLO: 1, WELCOME: 2, REFUSED: 3, DATA: 4, ACK: 5, GAP: 6, PING: 7, PONG: 8, RESET: 9, BYE: 10, ROW: 11,
 };
 
 const MAGIC = 0xf1;

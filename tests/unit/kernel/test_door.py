@@ -31,7 +31,8 @@ async def test_a_mistake_while_opening_is_one_line_in_the_cell_and_is_logged(cap
     answers = Answers(lambda channel, envelope: got.append((channel, envelope)))
     door = Door(Connector(), Events(), answers, Goal(Embedded(), "transit", ""))  # type: ignore[arg-type]
     door.open()
-    door.ask(Channel.SHELL, compose("execute_request", {"code": "1"}, session="frontend"))
+    request = compose("execute_request", {"code": "1"}, session="frontend")
+    door.ask(Channel.SHELL, request, request.header())
     await asyncio.wait_for(door.settled(5), 5)
 
     [error] = [envelope.content() for _, envelope in got if envelope.header().msg_type == "error"]

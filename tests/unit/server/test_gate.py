@@ -12,6 +12,7 @@ from flame_kernel.buffers import Buffer
 from flame_kernel.client.links.link import Link
 from flame_kernel.errors import FlameError, SessionDied
 from flame_kernel.protocol import calls, messages, packets
+from flame_kernel.protocol.jupyter import Channel, compose, to_link
 from flame_kernel.protocol.messages import Hello, Refusal, Welcome
 from flame_kernel.protocol.packets import Kind
 from flame_kernel.protocol.session import SessionState
@@ -368,6 +369,10 @@ class Heard:
         self.troubles.append(error)
 
 
+def _echo(text: bytes) -> list[Buffer]:
+    return [*to_link(Channel.SHELL, compose("comm_msg", {}, session="s")), text]
+
+
 async def test_a_link_to_the_gate_loses_nothing_over_cuts_and_forgotten_connections(house: House) -> None:
     events = Heard()
     hello = Hello((packets.VERSION,), "session", "a1")
@@ -377,14 +382,14 @@ async def test_a_link_to_the_gate_loses_nothing_over_cuts_and_forgotten_connecti
     (session,) = house.registry.sessions.values()
     expected = [b"%d" % number for number in range(40)]
     for number, text in enumerate(expected):
-        link.send([b"echo", text])
+        link.send(_echo(text))
         if number % 8 == 3:
             house.network.cut()
         if number % 8 == 7:  # the server was asleep, and knows the connection no more
             house.now += 30.0
             house.gate.expire(20.0)
             for again in range(3):
-                link.send([b"echo", b"%d more" % again])
+                link.send(_echo(b"%d more" % again))
         if number % 3 == 0:
             await settled(number % 7)
 

@@ -88,12 +88,11 @@ def test_one_thread_leads_whoever_comes_and_goes() -> None:
             lead.take()
             leaders[0] += 1
             most[0] = max(most[0], leaders[0])
+            leaders[0] -= 1  # from here on somebody else may lead
             if turn % 3:
-                leaders[0] -= 1
                 lead.leave()
                 continue
             lead.keep()
-            leaders[0] -= 1  # whoever takes it from here may have it
             if lead.kept():
                 lead.leave()
 

@@ -28,7 +28,7 @@ def operations(namespace: dict[str, Any]) -> Operations:
 def test_every_operation_is_carried_out_by_something(operations: Operations) -> None:
     of_the_worker = {Operation.HOLD, Operation.RELEASE, Operation.INTERRUPT}
     of_the_worker |= set(map(Operation, PORTS))
-    assert set(operations._table) | OPERATIONS | of_the_worker == set(Operation)
+    assert set(operations._acts) | OPERATIONS | of_the_worker == set(Operation)
 
 
 def test_execute_and_evaluate_share_the_sessions_namespace(operations: Operations, namespace: dict[str, Any]) -> None:
