@@ -93,7 +93,10 @@ def refused(client: Client, request: list[Any]) -> str:
 
 
 @lasting
-@given(head=st.binary(max_size=5), rest=st.lists(st.binary(max_size=20), max_size=3))
+@given(
+    head=st.binary(max_size=5).filter(lambda head: head[:1] != b"\0"),  # such a one is no request, but a piece of one
+    rest=st.lists(st.binary(max_size=20), max_size=3),
+)
 def test_requests_that_are_none(hostile: Client, honest: Client, head: bytes, rest: list[bytes]) -> None:
     try:
         oneway = calls.decode_request([head, *rest]).oneway
@@ -102,6 +105,23 @@ def test_requests_that_are_none(hostile: Client, honest: Client, head: bytes, re
     if not oneway and (len(head) < 2 or head[1] != Format.PICKLE):  # a pickle that is random bytes may do anything
         refused(hostile, [head, *rest])
     assert honest.value(Operation.EVALUATE, "1") == 1
+
+
+@lasting
+@given(
+    table=st.lists(st.integers(0, 2**64 - 1), max_size=3),
+    odd=st.binary(max_size=7),
+    pieces=st.lists(st.lists(st.binary(max_size=20), min_size=1, max_size=3), max_size=3),
+)
+def test_pieces_of_nothing(
+    place: Place, honest: Client, table: list[int], odd: bytes, pieces: list[list[bytes]]
+) -> None:
+    liar = place.client()
+    for parts in ([b"\0" + struct.pack(f"!{len(table)}Q", *table) + odd], *([b"\0", *piece] for piece in pieces)):
+        liar.conversation.push(parts)
+    liar.flush()
+    assert honest.value(Operation.EVALUATE, "1") == 1
+    liar.socket.close(0)
 
 
 @lasting
