@@ -67,7 +67,7 @@ class EventSocket:
         self._loop.call_soon(self._readable)
 
     def _readable(self) -> None:
-        if self.closed:  # since this was scheduled
+        if self._socket.closed:  # since this was scheduled, or with its context
             return
         self._scheduled = True  # what is sent meanwhile need not ask whether more is there: this loop finds out
         try:

@@ -98,12 +98,15 @@ class Lane:
             try:
                 message = talk.next(deadline, waiting=True)
             except KeyboardInterrupt:
-                if not talk.at_rest:
-                    raise
                 if interrupted:
                     raise KeyboardInterrupt(self._gave_up()) from None
+                if not talk.at_rest:
+                    raise
                 interrupted = True
-                self._interrupt(number)
+                try:
+                    self._interrupt(number)
+                except KeyboardInterrupt:  # the second, while the first is being said
+                    raise KeyboardInterrupt(self._gave_up()) from None
                 continue
             if message is None:
                 raise FlameTimeout(f"no answer from {self._endpoint.name} within {timeout:g} s; the call goes on there")
