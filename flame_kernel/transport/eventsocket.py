@@ -78,9 +78,9 @@ class EventSocket:
                     return
                 self._on_frames(frames)
                 # Asked, not tried: a refusal to receive costs more than a message.
-                if self._socket.closed or not has_more(self._socket):
+                if self.closed or not has_more(self._socket):
                     return
         finally:
             self._scheduled = False
-        if not self._socket.closed:
+        if not self.closed:
             self._schedule()
