@@ -89,11 +89,20 @@ def end_all(home: Path, grace_s: float = PATIENCE_S) -> list[str]:
 
 @contextlib.contextmanager
 def short_folder() -> Iterator[Path]:
-    """Give a folder whose path is short enough for the unix sockets in it, which pytest's own is not."""
+    """Give a folder whose path is short enough for the unix sockets in it, which pytest's own is not.
+
+    What still runs at its end with it for a home ends too: a session whose client said goodbye in the moment in which its
+    server was stopped is left for the next server.
+    """
     folder = Path(tempfile.mkdtemp(prefix="fl-"))
     try:
         yield folder
     finally:
+        left = processes_of(folder)
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(left, timeout=PATIENCE_S)
         shutil.rmtree(folder, ignore_errors=True)
 
 

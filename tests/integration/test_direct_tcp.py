@@ -246,8 +246,7 @@ def test_a_guest_may_do_directly_what_it_may_through_the_server_whatever_it_call
         assert isinstance(raised.value, UnknownSession)
         with knocking(door, key_of(gus)) as (event, _):
             assert event == zmq.EVENT_HANDSHAKE_FAILED_AUTH
-    assert flame.evaluate("1") == 1
-    assert flame.link.way == "direct"  # nobody else was disturbed
+    goes_direct(flame)  # nobody else was disturbed
 
 
 def test_a_removed_key_is_let_go_at_once(house: FlameServer, guest: Callable[..., Guest]) -> None:
@@ -300,7 +299,7 @@ def test_strangers_at_the_door(house: FlameServer, flame: Flame, data: bytes) ->
             recorded(house, "refused", why="32 newer ones had not proved a key either")
             assert hung_up(strangers[0], 8.0)  # libzmq lets them stand there for ten seconds
         until(lambda: process.num_fds() < before + 50)
-        assert flame.link.way == "direct"
+        goes_direct(flame)
     finally:
         for stranger in strangers:
             stranger.close()
