@@ -91,7 +91,7 @@ def end_all(home: Path, grace_s: float = PATIENCE_S) -> list[str]:
 def short_folder() -> Iterator[Path]:
     """Give a folder whose path is short enough for the unix sockets in it, which pytest's own is not.
 
-    What still runs at its end with it for a home ends too: a session whose client said goodbye in the moment in which its
+    What still runs with it for a home ends with it: a session whose client said goodbye in the moment in which its
     server was stopped is left for the next server.
     """
     folder = Path(tempfile.mkdtemp(prefix="fl-"))
