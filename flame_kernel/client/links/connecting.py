@@ -123,7 +123,7 @@ class Connector:
                 endpoint = await tunnel.open(self._timeout, start)
                 with suppress(LinkLost, ServerUnreachable, HostKeyChanged):  # it may have been about to end
                     return await attempt(endpoint, tunnel)
-            raise tunnel.why_not()
+            raise await tunnel.why_not()
         except BaseException:
             tunnel.leave()
             raise

@@ -279,7 +279,7 @@ class SessionClient:
         if self._opened is not None and not self._opened.done():
             self._opened.set_exception(_AttemptFailed(cause))
             return
-        if cause is Cause.LOST:
+        if cause is Cause.LOST and self.welcome is not None:
             self._events.on_link(False)
         # A failed attempt as well: what leads to the server may have ended again before it was reached.
         if self._way is not None and self.welcome is not None and (self._mending is None or self._mending.done()):

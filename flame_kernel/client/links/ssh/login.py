@@ -69,6 +69,7 @@ class Login:
         self.status: int | None = None
         self._lines: deque[str] = deque(maxlen=_LINES)
         self._told: Future[Told] = Future()
+        self._said = threading.Event()
         self._on_end = on_end
         self._process = subprocess.Popen(
             call,
@@ -94,6 +95,16 @@ class Login:
     def lines(self) -> list[str]:
         """What it said last."""
         return list(self._lines)
+
+    async def said(self, timeout: float) -> None:
+        """Wait until it says something more, or ends.
+
+        Args:
+            timeout: How long at most, in seconds.
+        """
+        self._said.clear()
+        if self.status is None:
+            await asyncio.to_thread(self._said.wait, timeout)
 
     async def told(self, timeout: float) -> Told:
         """Wait until the far side tells where its server is.
@@ -144,12 +155,14 @@ class Login:
                     self._hear(line.removeprefix(MARKER))
                 elif line:
                     self._lines.append(line)
+                    self._said.set()
         status = self._process.wait()
         self._close_stdin()
         try:
             self._on_end()
         finally:
             self.status = status
+            self._said.set()
             with suppress(InvalidStateError):  # it has told, or nobody waits any more
                 self._told.set_exception(Ended())
 

@@ -41,6 +41,10 @@ _SETTLE_S = 5.0
 # How long telling a master that a forwarding isn't needed any more may take, in seconds.
 _CANCEL_S = 5.0
 
+# For how long ssh may keep the reason to itself that nothing comes through, and how often its lines are looked at.
+_SAYS_WHY_S = 2.0
+_LOOK_EVERY_S = 0.2
+
 # What ssh would take for something else than a part of a path: colons, and the % and $ of its tokens.
 _PLAIN_PATH = re.compile(r"/[\w./@+,=~-]+")
 
@@ -124,8 +128,14 @@ class Tunnel:
         if self._login is not None:
             self._login.leave()
 
-    def why_not(self) -> FlameError:
-        """Say why nothing comes through."""
+    async def why_not(self) -> FlameError:
+        """Say why nothing comes through, as soon as ssh says it: a connection through it ends a little sooner."""
+        deadline = asyncio.get_running_loop().time() + _SAYS_WHY_S
+        while self._login is not None and self._login.status is None:
+            left = deadline - asyncio.get_running_loop().time()
+            if left <= 0 or complaints.forwarding(self._target, self._login.lines) is not None:
+                break
+            await self._login.said(min(left, _LOOK_EVERY_S))
         lines = self._login.lines if self._login is not None else []
         status = self._login.status if self._login is not None else None
         if status is not None:
