@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
+
+from tests.loading import loaded_by
 
 HELP = """
 import sys, flame_kernel.cli
@@ -45,9 +44,7 @@ HEAVY = (
 
 @pytest.fixture(scope="module")
 def loaded() -> set[str]:
-    # Without the environment's own hooks, such as those that measure coverage.
-    command = [sys.executable, "-S", "-c", f"import sys; sys.path = {sys.path!r}; " + HELP]
-    return set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+    return loaded_by(HELP)
 
 
 @pytest.mark.parametrize("name", HEAVY)

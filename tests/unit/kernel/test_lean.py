@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from tests.loading import loaded_by
+
 LIST = "import sys, flame_kernel.kernel.__main__; print(*sys.modules, sep='\\n')"
 
 # Slow, and needed by a server, by a first pairing, or by nobody.
@@ -39,9 +41,7 @@ HEAVY = (
 
 @pytest.fixture(scope="module")
 def loaded() -> set[str]:
-    # Without the environment's own hooks, such as those that measure coverage.
-    command = [sys.executable, "-S", "-c", f"import sys; sys.path = {sys.path!r}; " + LIST]
-    return set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+    return loaded_by(LIST)
 
 
 @pytest.mark.parametrize("name", HEAVY)
