@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flame_kernel.buffers import Buffer
+from flame_kernel.buffers import OWN_FRAME, Buffer
 from flame_kernel.errors import SerializationError, UnknownHandle
 
 # Below this size (bytes) a bytes object is as cheap inside a pickle.
@@ -47,6 +47,10 @@ class Format(enum.IntEnum):
     RAW = 1
     JSON = 2
     PARTS = 16
+
+
+_PICKLE = Format.PICKLE  # in Python 3.11 looking up an enum's member takes as long as a small call
+_PLAIN = frozenset({Format.JSON, Format.PARTS})
 
 
 @dataclass(frozen=True)
@@ -84,13 +88,14 @@ def dump(value: Any, plain: bool = False) -> tuple[Format, list[Buffer]]:
         >>> load(*dump({"a": [1, 2]}))
         {'a': [1, 2]}
     """
-    if type(value) is Parts:
+    kind = type(value)
+    if kind is Parts:
         return Format.PARTS, [_dump_json(value.value), *value.buffers]
     if plain:
         return Format.JSON, [_dump_json(value)]
-    if type(value) is bytes and len(value) >= _RAW_FROM:
+    if kind is bytes and len(value) >= _RAW_FROM:
         return Format.RAW, [value]
-    if type(value) is tuple:
+    if kind is tuple:
         value = _bytes_apart(value, 2)
     buffers: list[Buffer] = []
 
@@ -106,7 +111,7 @@ def dump(value: Any, plain: bool = False) -> tuple[Format, list[Buffer]]:
         # What __main__ defines exists on this side only, so it has to travel as code, which pickle alone can't do.
         buffers.clear()
         data = _dump_code(value, keep)
-    return Format.PICKLE, [data, *buffers]
+    return _PICKLE, [data, *buffers]
 
 
 def load(form: int, parts: Sequence[Buffer], plain: bool = False) -> Any:
@@ -123,13 +128,13 @@ def load(form: int, parts: Sequence[Buffer], plain: bool = False) -> Any:
     Raises:
         SerializationError: It can't be read here; the message says why.
     """
-    if plain and form not in (Format.JSON, Format.PARTS):
+    if plain and form not in _PLAIN:
         raise SerializationError("a value came pickled, which a plain connection does not accept")
     if not parts:
         raise SerializationError("a value came without content")
     try:
-        if form == Format.PICKLE:
-            return pickle.loads(parts[0], buffers=parts[1:])
+        if form == _PICKLE:
+            return pickle.loads(parts[0], buffers=_own(parts[1:])) if len(parts) > 1 else pickle.loads(parts[0])
         if form == Format.RAW:
             return bytes(parts[0])
         if form == Format.JSON:
@@ -141,6 +146,14 @@ def load(form: int, parts: Sequence[Buffer], plain: bool = False) -> Any:
     except Exception as error:  # loading runs the value's own code, which may raise anything
         raise SerializationError(f"the value can't be loaded here: {type(error).__name__}: {_words(error)}") from error
     raise SerializationError(f"a value came in a format that is unknown here ({form})")
+
+
+def _own(buffers: Sequence[Buffer]) -> list[Buffer]:
+    """Return buffers so that what is made of them can be written to: small ones come as bytes (``OWN_FRAME``).
+
+    What was read-only where it came from says so in its pickle.
+    """
+    return [bytearray(one) if type(one) is bytes and len(one) < OWN_FRAME else one for one in buffers]
 
 
 class _Apart:

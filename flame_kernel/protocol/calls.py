@@ -162,7 +162,7 @@ class Failure:
             ProtocolError: It isn't one.
         """
         try:
-            fields = json.loads(bytes(data))
+            fields = json.loads(str(data, "utf-8"))
             return cls(
                 str(fields["ename"]), str(fields["evalue"]), str(fields["traceback"]), str(fields.get("code", ""))
             )

@@ -16,6 +16,10 @@ from flame_kernel.protocol.delivery import Gap, Inbox, Numbered, Outbox, Shelf, 
 from flame_kernel.protocol.frames import pack, unpack
 from flame_kernel.protocol.packets import Kind, Packet, encode, encode_packed, encode_rows
 
+# In Python 3.11 looking up an enum's member takes as long as a small call; these are needed for each message.
+_DATA = Kind.DATA
+_NEW = Verdict.NEW
+
 
 class Message(NamedTuple):
     """The next message of the other end.
@@ -144,16 +148,17 @@ class Conversation:
         Raises:
             ProtocolError: It acknowledges what was never sent.
         """
-        self._outbox.acknowledge(packet.ack)
-        if packet.kind is Kind.GAP:
-            count = self._inbox.skip(packet.number)
+        kind, number, ack, parts = packet
+        self._outbox.acknowledge(ack)
+        if kind is _DATA:
+            verdict = self._inbox.accept(number, sum(map(len, parts)))
+            if verdict is _NEW:
+                return Message(number, parts)
+            return Hole() if verdict is Verdict.HOLE else None
+        if kind is Kind.GAP:
+            count = self._inbox.skip(number)
             return Missing(count) if count else None
-        if packet.kind is not Kind.DATA:
-            return None
-        verdict = self._inbox.accept(packet.number, sum(map(len, packet.parts)))
-        if verdict is Verdict.HOLE:
-            return Hole()
-        return Message(packet.number, packet.parts) if verdict is Verdict.NEW else None
+        return None
 
     def greeting(self, kind: Kind, parts: Sequence[Buffer]) -> list[Buffer]:
         """Return a HELLO, WELCOME, PING or PONG that says how far this end has received."""
@@ -178,7 +183,7 @@ class Conversation:
             if isinstance(message, Gap):
                 out.append(encode(Kind.GAP, number=message.number, ack=ack))
             else:
-                out.append(encode_packed(Kind.DATA, message.parts, message.number, ack))
+                out.append(encode_packed(_DATA, message.parts, message.number, ack))
         return out
 
     @property

@@ -149,7 +149,7 @@ class Outbox:
         Returns:
             Its number.
         """
-        weight = sum(map(len, parts))
+        weight = len(parts[0]) if len(parts) == 1 else sum(map(len, parts))
         self.last += 1
         shelved = self._shelf is not None and self._shelf.put(self.last, parts)
         if shelved and self._in_memory + weight > self._memory_bytes:
@@ -194,9 +194,10 @@ class Outbox:
                 assert self._shelf is not None
                 parts = self._shelf.get(number)
             out.append(Numbered(number, parts))
-            self._told = max(self._told, number)
             self._under_way.append((number, weight))
             self._under_way_bytes += weight
+            if number > self._told:
+                self._told = number
             number += 1
         self._next = number
         return out
@@ -212,12 +213,14 @@ class Outbox:
         """
         if number > self._told:
             raise ProtocolError(f"message {number} was acknowledged, but {self._told} is the last that was sent")
-        while self._under_way and self._under_way[0][0] <= number:
-            self._under_way_bytes -= self._under_way.popleft()[1]
-        if self._first <= number and self._kept:
-            while self._first <= number and self._kept:
+        under_way, kept = self._under_way, self._kept
+        while under_way and under_way[0][0] <= number:
+            self._under_way_bytes -= under_way.popleft()[1]
+        if self._first <= number and kept:
+            while self._first <= number and kept:
                 self._drop_oldest()
-            self._clear_shelf()
+            if self._shelf is not None:
+                self._shelf.forget(self._first - 1)
 
     def resume(self, received: int) -> None:
         """Begin anew on a new connection.
@@ -236,14 +239,14 @@ class Outbox:
 
     def _has_credit(self) -> bool:
         under_way = len(self._under_way)
-        return under_way < self._window_messages and (under_way == 0 or self._under_way_bytes < self._window_bytes)
+        return not under_way or (under_way < self._window_messages and self._under_way_bytes < self._window_bytes)
 
     def _make_room(self, limit_bytes: int) -> None:
         first = self._first
         while self.kept_bytes > limit_bytes and len(self._kept) > 1:
             self._drop_oldest()
-        if self._first > first:
-            self._clear_shelf()
+        if self._first > first and self._shelf is not None:
+            self._shelf.forget(self._first - 1)
 
     def _drop_oldest(self) -> None:
         parts, weight = self._kept.popleft()
@@ -252,10 +255,6 @@ class Outbox:
             self._in_memory -= weight
         self._first += 1
 
-    def _clear_shelf(self) -> None:
-        if self._shelf is not None:
-            self._shelf.forget(self._first - 1)
-
 
 class Verdict(enum.Enum):
     """What to do with a numbered message that arrived."""
@@ -263,6 +262,9 @@ class Verdict(enum.Enum):
     NEW = "new"  # act on it
     DUPLICATE = "duplicate"  # drop it: it has been acted on
     HOLE = "hole"  # something before it was lost on the way: ask for a new start
+
+
+_NEW = Verdict.NEW  # nearly all are
 
 
 class Inbox:
@@ -292,13 +294,11 @@ class Inbox:
         Returns:
             What to do with it.
         """
-        if number <= self.received:
-            return Verdict.DUPLICATE
-        if number > self.received + 1:
-            return Verdict.HOLE
-        self.received = number
-        self._bytes += weight
-        return Verdict.NEW
+        if number == self.received + 1:
+            self.received = number
+            self._bytes += weight
+            return _NEW
+        return Verdict.DUPLICATE if number <= self.received else Verdict.HOLE
 
     def skip(self, number: int) -> int:
         """Take note of a gap.

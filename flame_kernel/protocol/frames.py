@@ -56,7 +56,8 @@ def pack(parts: Sequence[Buffer], prefix: bytes = b"") -> list[Buffer]:
     if count > MAX_PARTS:
         raise ProtocolError(f"a message of {count} parts can't be sent; the limit is {MAX_PARTS} parts")
     lengths = list(map(len, parts))
-    if max(lengths, default=0) < OWN_FRAME and sum(lengths) <= CHUNK:  # nearly all messages
+    total = sum(lengths)
+    if total < OWN_FRAME or (max(lengths) < OWN_FRAME and total <= CHUNK):  # nearly all messages
         return [b"".join((prefix, _table(count).pack(count, *lengths), *parts))]
     inline: list[Buffer] = []
     room = CHUNK  # many small parts don't make a first frame without end

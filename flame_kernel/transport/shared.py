@@ -17,7 +17,7 @@ from contextlib import suppress
 
 import zmq
 
-from flame_kernel.buffers import Buffer
+from flame_kernel.buffers import OWN_FRAME, Buffer
 from flame_kernel.security.curve import Keys, secure_server
 from flame_kernel.transport.sockets import (
     DONT_WAIT,
@@ -25,6 +25,7 @@ from flame_kernel.transport.sockets import (
     descriptor,
     has_more,
     no_way,
+    receive_frame,
     send,
     set_common_options,
 )
@@ -175,12 +176,12 @@ class SharedSocket:
     def _receive(self) -> list[Buffer]:
         # A ROUTER puts the peer's name before what the peer sent, of which there is a frame at least.
         socket = self._socket
-        frames: list[Buffer] = [socket.recv(DONT_WAIT)]
-        frame = self.frame = socket.recv(copy=False)
-        frames.append(frame.buffer)
+        name: bytes = receive_frame(socket, DONT_WAIT, True)
+        frame = self.frame = receive_frame(socket, 0, False)
+        frames: list[Buffer] = [name, frame.bytes if len(frame) < OWN_FRAME else frame.buffer]
         while frame.more:
-            frame = socket.recv(copy=False)
-            frames.append(frame.buffer)
+            frame = receive_frame(socket, 0, False)
+            frames.append(frame.bytes if len(frame) < OWN_FRAME else frame.buffer)
         return frames
 
     def _wake(self) -> None:

@@ -16,6 +16,8 @@ from flame_kernel.worker.objects import Objects, preview, type_name
 # Values of these types load everywhere, and are asked for most of all.
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, bytearray})
 
+_RESULT = Outcome.RESULT  # in Python 3.11 looking up an enum's member takes as long as a small call
+
 # A value that the client may not be able to load is kept until it says so, but not a large one, in bytes.
 _KEEP_UP_TO = 1024 * 1024
 
@@ -98,6 +100,9 @@ def encode(value: Any, number: int, plain: bool, objects: Objects, client: bytes
     Raises:
         SerializationError: It isn't plain data, and the client takes nothing else.
     """
+    if type(value) in _ATOMS and not plain:  # most answers
+        form, parts = dump(value)
+        return encode_answer(_RESULT, number, form, parts), False
     limit: int | None = None
     if type(value) is UpTo:
         limit, value = value.limit, value.value
@@ -110,10 +115,10 @@ def encode(value: Any, number: int, plain: bool, objects: Objects, client: bytes
         else:
             if limit is None or sum(map(len, parts)) <= limit:
                 keep = form is Format.PICKLE and type(value) not in _ATOMS and sum(map(len, parts)) <= _KEEP_UP_TO
-                return encode_answer(Outcome.RESULT, number, form, parts), keep
+                return encode_answer(_RESULT, number, form, parts), keep
     if type(value) is Several:
         form, parts = _several(value, plain, objects, client)
-        return encode_answer(Outcome.RESULT, number, form, parts), sum(map(len, parts)) <= _KEEP_UP_TO
+        return encode_answer(_RESULT, number, form, parts), sum(map(len, parts)) <= _KEEP_UP_TO
     return encode_answer(Outcome.REFERENCE, number, Format.JSON, [refer(value, objects, client).encode()]), False
 
 

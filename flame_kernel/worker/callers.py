@@ -25,6 +25,8 @@ MAX_CALLERS = 1_000
 # Answers wait for others to go with them no longer than this after the last that went, in seconds.
 _AT_LATEST_S = 0.001
 
+_DATA = Kind.DATA  # nearly all packets are
+
 Sender = Callable[[Sequence[Buffer]], bool]
 
 
@@ -82,22 +84,24 @@ class Caller:
             ProtocolError: It acknowledges what was never sent, or can't be read.
         """
         found = []
+        kind = packet.kind
         with self._lock:
             conversation = self._conversation
-            for one in each(packet):
+            for one in (packet,) if kind is _DATA else each(packet):
                 event = conversation.take(one)
                 if isinstance(event, Message):
                     parts = self._assembler.take(event.parts)
                     if parts is not None:
-                        found.append(Message(event.number, parts))
+                        found.append(event if parts is event.parts else Message(event.number, parts))
                 elif isinstance(event, Hole):
                     if self._peer is not None:
                         self._send([self._peer, *encode(Kind.RESET)])
                     return found
-            self._rows = self._rows or packet.kind is Kind.ROW
-            if packet.kind is Kind.PING and self._peer is not None:
+            if kind is not _DATA:
+                self._rows = self._rows or kind is Kind.ROW
+            if kind is Kind.PING and self._peer is not None:
                 self._send([self._peer, *conversation.greeting(Kind.PONG, [])])
-            elif conversation.pending or conversation.ack_pressing:
+            else:
                 # The acknowledgement may have made room for answers that wait; and who says much that isn't answered
                 # waits for ours.
                 self._flush()
@@ -178,12 +182,12 @@ class Caller:
     def _flush(self) -> None:
         if self._peer is None:
             return
-        self._sent_at = time.monotonic()
         for frames in self._conversation.outgoing(self._rows):
             if not self._send([self._peer, *frames]):
                 # The connection is gone; what was not acknowledged goes out again when the client greets.
                 self._peer = None
                 return
+            self._sent_at = time.monotonic()
 
 
 class Callers:

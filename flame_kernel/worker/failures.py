@@ -19,16 +19,21 @@ _HERE = str(Path(__file__).resolve().parent)
 # Source that was sent for evaluation is kept for tracebacks; beyond this many pieces the oldest goes.
 _MAX_SOURCES = 500
 
+# Stacks whose text is kept: so many, of so many characters at most.
+_MAX_STACKS = 100
+_MAX_TEXT = 10_000
+
 # Exceptions that led to an exception cross with it, up to this many.
 _MAX_CHAIN = 10
 
 
 class Sources:
-    """Compiles code that came over the wire, and keeps its source where tracebacks look for it."""
+    """Compiles code that came over the wire, once, and keeps its source where tracebacks look for it."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
-        self._names: deque[str] = deque()
+        self._codes: dict[tuple[str, str], CodeType] = {}  # by mode and source
+        self._order: deque[tuple[tuple[str, str], str]] = deque()  # those, and the names they were compiled under
 
     def compile(self, source: str, mode: str) -> CodeType:
         """Compile source under a name of its own.
@@ -45,12 +50,18 @@ class Sources:
         """
         if mode == "eval":
             source = source.strip()
+        known = self._codes.get((mode, source))
+        if known is not None:
+            return known
         name = f"<flame {next(self._numbers)}>"
         code: CodeType = compile(source, name, mode)
         linecache.cache[name] = (len(source), None, [line + "\n" for line in source.splitlines()], name)
-        self._names.append(name)
-        if len(self._names) > _MAX_SOURCES:
-            linecache.cache.pop(self._names.popleft(), None)
+        self._codes[mode, source] = code
+        self._order.append(((mode, source), name))
+        if len(self._order) > _MAX_SOURCES:
+            oldest, name = self._order.popleft()
+            self._codes.pop(oldest, None)
+            linecache.cache.pop(name, None)
         return code
 
 
@@ -61,9 +72,49 @@ def user_frames(tb: TracebackType | None) -> TracebackType | None:
     return tb
 
 
+class Stacks:
+    """Stacks as text. What fails in a loop fails at the same place, and reading its source takes longer than a call."""
+
+    def __init__(self) -> None:
+        # By the places in it. The code objects are kept, so that no other one gets the identity of one of them.
+        self._known: dict[tuple[tuple[int, int], ...], tuple[str, list[CodeType]]] = {}
+
+    def text(self, tb: TracebackType | None) -> str:
+        """Return the frames of a traceback as ``traceback.format_tb`` does."""
+        codes: list[CodeType] = []
+        places: list[tuple[int, int]] = []
+        step = tb
+        while step is not None:
+            code = step.tb_frame.f_code
+            codes.append(code)
+            places.append((id(code), step.tb_lasti))
+            step = step.tb_next
+        key = tuple(places)
+        known = self._known.get(key)
+        if known is not None:
+            return known[0]
+        text = "".join(traceback.format_tb(tb))
+        if len(text) <= _MAX_TEXT:
+            if len(self._known) >= _MAX_STACKS:
+                self._known.clear()
+            self._known[key] = text, codes
+        return text
+
+
+_stacks = Stacks()
+
+
+def _text(error: BaseException) -> str:
+    tb = user_frames(error.__traceback__)
+    if tb is None or _cause(error) is not None or hasattr(error, "exceptions"):
+        return "".join(traceback.format_exception(type(error), error, tb))
+    told = "".join(traceback.format_exception_only(type(error), error))
+    return f"Traceback (most recent call last):\n{_stacks.text(tb)}{told}"
+
+
 def describe(error: BaseException) -> Failure:
     """Return an exception as text: name, message, and traceback with source lines, chained ones included."""
-    text = "".join(traceback.format_exception(type(error), error, user_frames(error.__traceback__)))
+    text = _text(error)
     try:
         evalue = str(error)
     except Exception as broken:  # noqa: BLE001  # the exception's own __str__ may raise anything

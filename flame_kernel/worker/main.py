@@ -28,6 +28,11 @@ from flame_kernel.worker.ports import Ports
 from flame_kernel.worker.running import Running
 from flame_kernel.worker.transfers import MOST, Transfers
 
+# What is about other calls, and has to be done beside them.
+_AT_ONCE = frozenset({Operation.HOLD, Operation.INTERRUPT})
+
+_RELEASE = Operation.RELEASE  # in Python 3.11 looking up an enum's member takes as long as a small call
+
 
 class Worker:
     """Serves the calls that come over one socket.
@@ -102,7 +107,7 @@ class Worker:
         except FlameError as error:
             self._answer_error(caller, number, error, plain=False)
             return None
-        if request.operation is Operation.HOLD or request.operation is Operation.INTERRUPT:
+        if request.operation in _AT_ONCE:
             self._at_once(caller, number, request)
             caller.forget_kept(ack)
             return None
@@ -151,8 +156,9 @@ class Worker:
         sink = None if request.oneway else streams.Sink(emit, call)
         value = keep = None
         try:
-            permits.require(caller.authority.name, request.operation)
-            self._transfers.require(caller.name, request.operation)
+            if request.operation in permits.FILES:
+                permits.require(caller.authority.name, request.operation)
+                self._transfers.require(caller.name, request.operation)
             call.begin()
             with streams.printing_to(sink):
                 value = self._run(caller, request)
@@ -168,15 +174,16 @@ class Worker:
         self._running.remove(caller.name, number)
         if sink is None:
             return
-        for started in call.processes:
-            started.finish()
-        sink.close()
+        if call.processes:
+            for started in call.processes:
+                started.finish()
+            sink.close()
         if caller.end(number, parts, (value,) if keep else (), self._crew.more):
             self._unsent.append(caller)
 
     def _run(self, caller: Caller, request: CallRequest) -> Any:
         operands = self._operations.load(request.format, request.operands, request.plain)
-        if request.operation is Operation.RELEASE:
+        if request.operation is _RELEASE:
             self._objects.release(caller.client, _pairs(operands))
             return None
         return self._operations.run(request.operation, operands)

@@ -110,16 +110,15 @@ def marked(error: BaseException, where: str, text: str, cause: BaseException | N
         The same exception.
     """
     told = f"Remote traceback ({where}):\n{text.rstrip()}"
-    error.__cause__ = RemoteTraceback(_COLOURS.sub("", told), cause)
+    error.__cause__ = RemoteTraceback(_COLOURS.sub("", told) if "\x1b" in told else told, cause)
     # functools.partial, not a closure: the exception has to stay picklable.
-    server = where.partition(",")[0]
-    linkless = _CELL.sub(lambda found: f"{found[1]} on {server}", told)
-    error._render_traceback_ = partial(_render, error, linkless)  # type: ignore[attr-defined]
+    error._render_traceback_ = partial(_render, error, told, where)  # type: ignore[attr-defined]
     return error
 
 
-def _render(error: BaseException, told: str) -> list[str]:
-    lines = told.split("\n")
+def _render(error: BaseException, told: str, where: str) -> list[str]:
+    server = where.partition(",")[0]
+    lines = _CELL.sub(lambda found: f"{found[1]} on {server}", told).split("\n")
     callers = _callers(error.__traceback__)
     if callers:
         lines += ["", "Called from here:", *callers]

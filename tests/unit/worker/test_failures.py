@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import linecache
+import sys
 import threading
+import traceback
 
 import pytest
 
@@ -82,6 +84,56 @@ def test_an_exception_that_fails_in_every_way_still_leaves_its_name() -> None:
     _, parts = encode(Untransportable("x"), plain=False)
 
     assert Failure.decode(parts[0]).ename == "Untransportable"
+
+
+def same_as_python(error: BaseException) -> bool:
+    tb = failures.user_frames(error.__traceback__)
+    return describe(error).traceback == "".join(traceback.format_exception(type(error), error, tb))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "1 // 0",
+        "def deep(n):\n    return deep(n - 1) if n else 1 / 0\ndeep(20)",
+        "try:\n    1 / 0\nexcept ZeroDivisionError:\n    {}['k']",
+        "try:\n    1 / 0\nexcept ZeroDivisionError:\n    raise OSError('no') from None",
+        "compile('1 +', 'mine', 'eval')",
+        "error = ValueError('x'); error.__notes__ = ['a note']; raise error",
+        "class Group(Exception): exceptions = (ValueError('one'),)\nraise Group",
+        *(["raise ExceptionGroup('all', [ValueError(1), OSError(2)])"] if sys.version_info >= (3, 11) else []),
+    ],
+)
+def test_a_traceback_is_told_as_python_tells_it_the_first_time_and_the_next(code: str) -> None:
+    assert same_as_python(raised_by(code))
+    assert same_as_python(raised_by(code))
+
+
+def test_each_exception_of_one_place_has_its_own_message_and_each_place_its_own_line() -> None:
+    code = "x = iter((0, '', 1))\ndef f(): return 1 / next(x)\nresults = []\n"
+    code += "for _ in range(3):\n    try: results.append(f())\n    except Exception as e: results.append(e)"
+    operations = Operations({})
+    operations.execute(code)
+    first, second, value = operations.pull("results")
+
+    assert value == 1
+    assert "ZeroDivisionError: division by zero" in describe(first).traceback
+    assert "TypeError: unsupported operand" in describe(second).traceback
+    assert "line 2, in f" in describe(second).traceback
+
+
+def test_stacks_are_kept_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(failures, "_MAX_STACKS", 2)
+    errors = [raised_by(f"{number} / 0") for number in range(5)]
+
+    assert all(map(same_as_python, errors + errors))
+
+
+def test_code_that_comes_again_is_not_compiled_again() -> None:
+    sources = Sources()
+
+    assert sources.compile("1 + 1", "eval") is sources.compile(" 1 + 1\n", "eval")
+    assert sources.compile("1 + 1", "exec") is not sources.compile("1 + 1", "eval")
 
 
 def test_sources_are_kept_for_tracebacks_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
