@@ -123,15 +123,14 @@ class Calls:
     def submit(self, operation: Operation, *operands: Any) -> FlameFuture:
         """Make a call and return the future of its value."""
         pipeline = self._require_pipeline()
-        future = FlameFuture(self._settle, self._show)
-        order = pipeline.submit(operation, operands, future)
-        future.interrupt, future.hurry = partial(pipeline.interrupt, order), pipeline.hurry
+        future = FlameFuture(self, pipeline)
+        future.order = pipeline.submit(operation, operands, future)
         return future
 
     def ask(self, operation: Operation, *operands: Any) -> Ahead:
         """Make a call, to wait for its answer later."""
         pipeline = self._require_pipeline()
-        ahead = Ahead(self._settle, self._show, self._place.endpoint.name)
+        ahead = Ahead(self.settle, self.show, self._place.endpoint.name)
         order = pipeline.submit(operation, operands, ahead)
         ahead.interrupt, ahead.hurry = partial(pipeline.interrupt, order), pipeline.hurry
         return ahead
@@ -156,6 +155,24 @@ class Calls:
         if outcome is Outcome.REFERENCE:
             return self.refer(Reference.decode(parts[0] if parts else b""))
         return load(form, parts, self.plain)
+
+    def settle(self, answer: CallAnswer) -> Settled | None:
+        """Make a value of an answer, or the exception to be raised; ``None`` when it can't be loaded here."""
+        if answer.outcome is Outcome.ERROR:
+            return None, from_answer(answer, self.where, self.plain)
+        try:
+            return self.value_of(answer.outcome, answer.format, answer.parts), None
+        except SerializationError as error:
+            if self.plain:
+                return None, error
+            return None
+        except FlameError as error:
+            return None, error
+
+    def show(self, answer: CallAnswer) -> None:
+        """Show what a call printed."""
+        text = bytes(answer.parts[0]).decode("utf-8", "replace") if answer.parts else ""
+        self._place.show(answer.outcome, text)
 
     def borrowed(self) -> AbstractContextManager[Lane]:
         """Give a lane that's free, for a conversation of one's own."""
@@ -220,7 +237,7 @@ class Calls:
         return Pipeline(talk, wake, plain, place.most_bytes)
 
     def _settle_on(self, lane: Lane, answer: CallAnswer) -> Settled:
-        settled = self._settle(answer)
+        settled = self.settle(answer)
         if settled is not None:
             return settled
         # The worker still has the value; from now on it holds it for us.
@@ -232,22 +249,6 @@ class Calls:
         except SerializationError as error:
             return None, SerializationError(f"{error}; flame.ref(…) gives a handle of it")
         return None, None
-
-    def _settle(self, answer: CallAnswer) -> Settled | None:
-        if answer.outcome is Outcome.ERROR:
-            return None, from_answer(answer, self.where, self.plain)
-        try:
-            return self.value_of(answer.outcome, answer.format, answer.parts), None
-        except SerializationError as error:
-            if self.plain:
-                return None, error
-            return None
-        except FlameError as error:
-            return None, error
-
-    def _show(self, answer: CallAnswer) -> None:
-        text = bytes(answer.parts[0]).decode("utf-8", "replace") if answer.parts else ""
-        self._place.show(answer.outcome, text)
 
     def _interrupt(self, conversation: str, number: int) -> None:
         self._require_pipeline().submit(Operation.INTERRUPT, (conversation, number), None, oneway=True)

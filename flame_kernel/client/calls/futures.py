@@ -8,8 +8,9 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, Protocol
 
+from flame_kernel.client.calls.pipeline import Order
 from flame_kernel.errors import FlameError, FlameTimeout
 from flame_kernel.protocol.calls import LAST, CallAnswer
 
@@ -25,20 +26,45 @@ def _nothing() -> None:
     """Do nothing, where nothing has been submitted yet."""
 
 
+class Line(Protocol):
+    """Where calls were submitted; a connection's ``Pipeline``."""
+
+    def interrupt(self, order: Order) -> None:
+        """Interrupt a call, if it is still under way."""
+
+    def hurry(self) -> None:
+        """Send what was submitted at once: somebody waits for it."""
+
+
+class Answers(Protocol):
+    """What answers are given to; a connection's ``Calls``."""
+
+    def settle(self, answer: CallAnswer) -> Settled | None:
+        """Make a value of an answer; ``None`` when it can't be loaded here."""
+
+    def show(self, answer: CallAnswer) -> None:
+        """Show what the call prints."""
+
+
 class FlameFuture(Future[Any]):
     """The result of a call that was submitted. Cancelling it interrupts the call over there.
 
+    There may be many of them at a time, and what each of them refers to costs the garbage collector time again and
+    again: so all refer to the same few objects.
+
     Args:
-        settle: Makes a value of an answer.
-        show: Shows what the call prints.
+        answers: Makes a value of its answer.
+        line: Where it was submitted.
+
+    Attributes:
+        order: What it is there.
     """
 
-    def __init__(self, settle: Settle, show: Show) -> None:
+    def __init__(self, answers: Answers, line: Line) -> None:
         super().__init__()
-        self.interrupt: Callable[[], None] = _nothing
-        self.hurry: Callable[[], None] = _nothing
-        self._settle = settle
-        self._show = show
+        self.order: Order | None = None
+        self._answers = answers
+        self._line = line
         # What ipykernel tells cells apart by: output goes to the cell that made the call.
         self._context = contextvars.copy_context()
         self._settling = threading.RLock()
@@ -54,17 +80,18 @@ class FlameFuture(Future[Any]):
             if not super().cancel():
                 return False
             self.set_running_or_notify_cancel()
-        self.interrupt()
+        if self.order is not None:
+            self._line.interrupt(self.order)
         return True
 
     def result(self, timeout: float | None = None) -> Any:
         """Wait for its value; see :meth:`concurrent.futures.Future.result`."""
-        self.hurry()
+        self._line.hurry()
         return super().result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait for its exception; see :meth:`concurrent.futures.Future.exception`."""
-        self.hurry()
+        self._line.hurry()
         return super().exception(timeout)
 
     def running(self) -> bool:
@@ -79,9 +106,9 @@ class FlameFuture(Future[Any]):
     def on_answer(self, answer: CallAnswer) -> bool:
         """Something came."""
         if answer.outcome not in LAST:
-            self._context.run(self._show, answer)
+            self._context.run(self._answers.show, answer)
             return True
-        settled = self._settle(answer)
+        settled = self._answers.settle(answer)
         if settled is None:
             return False
         self._finish(*settled)

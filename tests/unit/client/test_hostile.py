@@ -68,7 +68,7 @@ def test_answers_that_are_none(parts: list[bytes]) -> None:
 def test_answers_full_of_junk(calls: Calls, outcome: Outcome, form: int, parts: list[bytes]) -> None:
     calls.finish(FlameError("no thread is started for a reference"))
     try:
-        settled = calls._settle(CallAnswer(outcome, form, 1, parts))
+        settled = calls.settle(CallAnswer(outcome, form, 1, parts))
     except ProtocolError:
         return  # of an ERROR whose description can't be read
     assert settled is None or settled[1] is None or isinstance(settled[1], FlameError)
@@ -102,10 +102,10 @@ def test_a_plain_client_unpickles_no_exception_and_no_value(tmp_path: Any) -> No
     form, parts = dump(Trap())
     with zmq.Context() as context:
         calls = Calls(context, NoPlace(), plain=True)
-        _, error = calls._settle(CallAnswer(Outcome.RESULT, form, 1, parts)) or (None, None)
+        _, error = calls.settle(CallAnswer(Outcome.RESULT, form, 1, parts)) or (None, None)
         assert isinstance(error, SerializationError)
         described = Failure("ValueError", "no", "Traceback").encode()
-        _, error = calls._settle(CallAnswer(Outcome.ERROR, form, 1, [described, *parts])) or (None, None)
+        _, error = calls.settle(CallAnswer(Outcome.ERROR, form, 1, [described, *parts])) or (None, None)
         assert type(error) is ValueError
         calls.close()
     assert not (tmp_path / "unpickled").exists()
