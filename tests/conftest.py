@@ -17,4 +17,5 @@ def own_ipython(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep IPython's profile and its database of history out of the user's home, and apart from other workers'."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IPYTHONDIR", str(tmp_path_factory.mktemp("ipython")))
+        patch.delenv("VIRTUAL_ENV", raising=False)  # an IPython in another environment than that warns of it
         yield

@@ -43,7 +43,8 @@ def goes_ahead_directly(flame: Flame) -> None:
 
     def direct() -> bool:
         flame.submit("1").result(20)
-        return flame._connection.calls._pipeline._talk._is_direct
+        talk = flame._connection.calls._pipeline._talk
+        return talk._connection is not None and talk._approach.is_direct(talk._connection)
 
     until(direct)
 

@@ -50,6 +50,21 @@ def test_the_memory_of_an_array_is_shared_not_copied() -> None:
     assert (back == array).all()
 
 
+@pytest.mark.parametrize("count", [3, 1_000])
+def test_small_arrays_can_be_written_to_though_they_come_as_bytes_unless_they_could_not_be_before(count: int) -> None:
+    here = np.arange(count)
+    fixed = here.copy()
+    fixed.flags.writeable = False
+    there = []
+    for array in (here, fixed):
+        form, parts = dump(array)
+        there.append(load(form, [bytes(part) for part in parts]))
+
+    there[0] += 1
+    assert np.array_equal(there[0], here + 1)
+    assert not there[1].flags.writeable
+
+
 def test_arrays_that_lie_apart_in_memory_cross_all_the_same() -> None:
     array = np.arange(10_000).reshape(100, 100)[::2, ::3]
 

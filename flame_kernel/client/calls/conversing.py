@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import zmq
 
 from flame_kernel.buffers import Buffer
+from flame_kernel.client.calls.approach import Approach
 from flame_kernel.client.calls.ways import Ways
 from flame_kernel.errors import FlameError, FlameTimeout, KeyRefused, ProtocolError, SessionRestarted
 from flame_kernel.protocol import messages, packets
@@ -24,15 +25,6 @@ from flame_kernel.transport.interface import Endpoint
 
 # Before a greeting that came to nothing is tried again, in seconds.
 _AGAIN_AFTER_S = 0.05
-
-# How long a caller waits to hear where the worker is, when the server has said that it will tell: a moment as a rule,
-# and calling through the server meanwhile would cost it a connection that is of no use a moment later.
-_TOLD_S = 0.1
-
-# How long a caller waits for the way straight to the worker before it takes the one through the server, in seconds;
-# how long the attempt may go on beside that.
-_PATIENCE_S = 0.25
-_ATTEMPT_S = 5.0
 
 
 class WorkerConversation:
@@ -61,12 +53,9 @@ class WorkerConversation:
         rows: bool = False,
     ) -> None:
         self._rows = rows
-        self._ways = ways or Ways(endpoint)
-        self._attempt: Connection | None = None  # straight to the worker, while the connection is another
-        self._attempt_until = 0.0
+        self._approach = Approach(context, ways or Ways(endpoint), wake)
         self._attachment = conversation
         self.endpoint = endpoint
-        self._context = context
         self._session = session
         self._client = client
         self._wake = wake
@@ -163,15 +152,14 @@ class WorkerConversation:
     def connect(self, deadline: float | None, *, waiting: bool) -> None:
         """Greet server and worker over a new connection; the arguments are those of :meth:`next`."""
         while self._connection is None:
-            self._ways.require_open()
-            self._connection = self._dial()
+            self._connection = self._approach.connection()
             try:
                 greeted = self._greet(deadline, waiting)
             except BaseException:
                 self.drop()  # nobody has greeted over it, so it's of no use to the next call
                 raise
             if greeted:
-                self._ways.took(self._connection.endpoint)
+                self._approach.took(self._connection)
                 break
             self._pause()
         self._wake.ring_again()
@@ -181,16 +169,8 @@ class WorkerConversation:
 
         To be called when nothing is under way: what is would have to be sent again.
         """
-        if self._connection is None or self._is_direct:
-            return
-        if self._attempt is None:
-            direct = self._ways.to_try()
-            if direct is not None:
-                self._begin_attempt(direct)
-        elif self._attempt.comes_up(0):
-            self.drop()  # what follows connects, over the attempt
-        elif self._attempt.gone or time.monotonic() >= self._attempt_until:
-            self._give_attempt_up()
+        if self._connection is not None and self._approach.improved(self._connection):
+            self.drop()  # what follows connects, over the better one
 
     def ping(self) -> None:
         """Ask the worker how far it has heard; its answer ends a wait."""
@@ -203,7 +183,7 @@ class WorkerConversation:
             self._connection.send(self._conversation.greeting(Kind.BYE, []))
             self._connection.close(linger_ms=500)
             self._connection = None
-        self._forget_attempt()
+        self._approach.close()
 
     def drop(self) -> None:
         """Let go of the connection; the conversation goes on over the next."""
@@ -212,45 +192,10 @@ class WorkerConversation:
             self._connection.close()
             self._connection = None
 
-    @property
-    def _is_direct(self) -> bool:
-        return self._connection is not None and self._connection.endpoint is not self.endpoint
-
-    def _dial(self) -> Connection:
-        """Make a connection: straight to the worker where that comes up soon, else through the server."""
-        patience = 0.0
-        if self._attempt is None:
-            direct = self._ways.to_try(_TOLD_S)
-            if direct is not None:
-                self._begin_attempt(direct)
-                patience = _PATIENCE_S
-        attempt = self._attempt
-        if attempt is not None:
-            if attempt.comes_up(patience):
-                self._attempt = None
-                return attempt
-            if attempt.gone:
-                self._give_attempt_up()
-        return Connection(self._context, self.endpoint, self._wake)
-
-    def _begin_attempt(self, direct: Endpoint) -> None:
-        self._attempt = Connection(self._context, direct, self._wake)
-        self._attempt_until = time.monotonic() + _ATTEMPT_S
-
-    def _give_attempt_up(self) -> None:
-        if self._attempt is not None:
-            self._ways.failed(self._attempt.endpoint)
-            self._forget_attempt()
-
-    def _forget_attempt(self) -> None:
-        if self._attempt is not None:
-            self._attempt.close()
-            self._attempt = None
-
     def _let_go(self) -> None:
-        """Let go of a connection that came to nothing; if it went straight to the worker, the next does not."""
-        if self._connection is not None and self._is_direct and self._connection.gone:
-            self._ways.failed(self._connection.endpoint)
+        """Let go of a connection that came to nothing."""
+        if self._connection is not None and self._connection.gone:
+            self._approach.lost(self._connection)
         self.drop()
 
     def begin_anew(self) -> None:
@@ -273,7 +218,7 @@ class WorkerConversation:
             return None
         if packet.kind is Kind.REFUSED:
             refusal = _refusal(packet)
-            if self._is_direct and isinstance(refusal, KeyRefused):
+            if self._approach.is_direct(self._connection) and isinstance(refusal, KeyRefused):
                 self._connection.gone = True  # the server says what that means: the role may be another, no more
                 return None
             self.begin_anew()
@@ -297,10 +242,11 @@ class WorkerConversation:
         connection = self._connection
         connection.wait_until_up(deadline)
         # Both in one go: the server passes on what comes behind its own.
-        if not self._is_direct:
+        direct = self._approach.is_direct(connection)
+        if not direct:
             connection.send(self._greeting_for_server())
         connection.send(self._conversation.greeting(Kind.HELLO, [self._name, self._client]))
-        if not self._is_direct and self._welcome(deadline) is None:
+        if not direct and self._welcome(deadline) is None:
             return False
         try:
             worker = self._welcome(deadline)
