@@ -50,7 +50,9 @@ class Operation(enum.IntEnum):
     GET = 4  # [root, attribute path] → its value; of a callable a reference that holds nothing: it goes by its path
     PUSH = 5  # [name, value] → None
     PULL = 6  # [name] → the value
-    OUTCOME = 7  # [msg_id, limit in bytes] → (state, value, exception) of a cell that was run with the "flame" metadata
+    # [msg_id, limit in bytes] → (note, value, None or [description, format, parts] of what was raised) of a cell that
+    # was run with the "flame" metadata
+    OUTCOME = 7
     PING = 8  # [] → None
     DELETE = 32  # [name] → None
     NAMES = 33  # [] → the names in the namespace

@@ -136,7 +136,7 @@ def refer(value: Any, objects: Objects, client: bytes) -> Reference:
 
 def _several(several: Several, plain: bool, objects: Objects, client: bytes) -> tuple[Format, list[Buffer]]:
     """Write several values; one that can't cross has a :class:`Reference` in its place."""
-    head = [_failure(part, plain) if isinstance(part, BaseException) else part for part in several.head]
+    head = [failed(part, plain) if isinstance(part, BaseException) else part for part in several.head]
     try:
         return dump((*head, False, several.values), plain)
     except SerializationError:
@@ -156,7 +156,13 @@ def _several(several: Several, plain: bool, objects: Objects, client: bytes) -> 
         raise
 
 
-def _failure(error: BaseException, plain: bool) -> tuple[str, int, list[bytes]]:
+def failed(error: BaseException, plain: bool) -> tuple[str, int, list[bytes]]:
+    """Return an exception as what travels within a value: its description, and itself, to be read apart from that.
+
+    Args:
+        error: What was raised.
+        plain: Whether the client wants nothing pickled.
+    """
     form, (described, *parts) = failures.encode(error, plain)
     return bytes(described).decode("utf-8"), int(form), list(map(bytes, parts))
 

@@ -16,7 +16,7 @@ from flame_kernel.protocol.references import resolve, resolving
 from flame_kernel.serialize import Parts, dump, load
 from flame_kernel.worker import iterators
 from flame_kernel.worker.about import about
-from flame_kernel.worker.answers import ByPath, ByReference, Several, UpTo
+from flame_kernel.worker.answers import ByPath, ByReference, Several, UpTo, failed
 from flame_kernel.worker.attributes import find, follow
 from flame_kernel.worker.describing import describe
 from flame_kernel.worker.failures import Sources
@@ -219,14 +219,14 @@ class Operations:
             raise ProtocolError("a call came without the names of packages")
         return about(packages)
 
-    def outcome(self, msg_id: str, limit: int) -> tuple[str, Any, BaseException | None]:
-        """Return a cell's value, where it can cross and isn't larger than a limit in bytes, and its exception."""
-        value, error = self._outcomes.pop(msg_id, (None, None))
-        if error is not None:
-            try:
-                dump(error)
-            except SerializationError:
-                error = None
+    def outcome(self, msg_id: str, limit: int) -> tuple[str, Any, tuple[str, int, list[bytes]] | None]:
+        """Return a cell's value, where it can cross and isn't larger than a limit in bytes, and its exception.
+
+        The exception is written by itself: one that can be written may still not be readable, which must not spoil
+        the rest.
+        """
+        value, raised = self._outcomes.pop(msg_id, (None, None))
+        error = None if raised is None else failed(raised, plain=False)
         try:
             _, parts = dump(value)
         except SerializationError as reason:

@@ -8,7 +8,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
-from flame_kernel import Flame, connect
+from flame_kernel import CellsFailed, Flame, Group, connect, is_remote
 from flame_kernel.errors import FlameError, RemoteError, SerializationError
 from tests.integration.servers import FlameServer, run_script
 
@@ -81,6 +81,64 @@ def test_exceptions_of_code_that_was_sent_show_their_source(flame: Flame) -> Non
     with pytest.raises(ZeroDivisionError) as caught:
         flame.run("x = 0\nz = 1 // x", quiet=True)
     assert "z = 1 // x" in caught.value.__cause__.text
+
+
+OWN_INIT = """
+class ApiError(Exception):
+    def __init__(self, code, message):
+        super().__init__(f"{code}: {message}")
+"""
+
+
+def test_a_cells_exception_that_pickle_cannot_rebuild_is_told_in_words(flame: Flame) -> None:
+    flame.execute(OWN_INIT)
+    fail = "star = 404\nraise ApiError(star, 'no such star')"
+    for run in (
+        lambda: flame.run(fail, quiet=True),
+        lambda: flame.run(fail, quiet=True, timeout=60),
+        lambda: flame.start(fail).result(60),
+        lambda: flame.start(fail).show(),
+        lambda: flame.execute(fail),
+    ):
+        with pytest.raises(RemoteError) as caught:
+            run()
+        assert str(caught.value) == "ApiError: 404: no such star"
+        assert "raise ApiError(star" in caught.value.traceback
+        assert "raise ApiError(star" in caught.value.__cause__.text
+    result = flame.run(fail, quiet=True, check=False)
+    assert str(result.error) == "ApiError: 404: no such star"
+    assert result.note == ""
+    with pytest.raises(CellsFailed) as failed:
+        Group({"one": flame}).run(fail, quiet=True)
+    assert str(failed.value.result["one"].error) == "ApiError: 404: no such star"
+
+
+def test_a_cells_exception_comes_with_what_led_to_it(flame: Flame) -> None:
+    flame.execute(OWN_INIT)
+    cell = "try:\n    raise ApiError(404, 'deepest')\nexcept ApiError as error:\n    raise KeyError('top') from error"
+    with pytest.raises(KeyError, match="top") as caught:
+        flame.run(cell, quiet=True)
+    assert str(caught.value.__cause__.cause) == "ApiError: 404: deepest"
+
+
+def test_an_exception_that_is_read_as_something_else_is_told_in_words(flame: Flame) -> None:
+    flame.execute("class Strange(Exception):\n    def __reduce__(self):\n        return str, ('a text',)")
+    for run in (lambda: flame.run("raise Strange('odd')", quiet=True), lambda: flame.execute("raise Strange('odd')")):
+        with pytest.raises(RemoteError, match="Strange: odd"):
+            run()
+
+
+@pytest.mark.parametrize("size", [10, 3_000_000])
+def test_a_cells_value_that_cannot_be_read_here_does_no_harm(flame: Flame, size: int) -> None:
+    flame.execute(
+        "class Stuck:\n    def __init__(self, text): self.text = text\n"
+        "    def __repr__(self): return '<stuck>'\n"
+        "    def __reduce__(self): return eval, ('1 // 0', {'text': self.text})"
+    )
+    result = flame.run(f"Stuck('x' * {size})", quiet=True)
+    assert result.error is None
+    assert (result.result or {})["text/plain"] == "<stuck>"
+    assert is_remote(result.value) or "can't be loaded here" in result.note
 
 
 def test_on_a_plain_connection_errors_keep_their_names(client: FlameServer) -> None:

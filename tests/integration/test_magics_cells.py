@@ -90,6 +90,22 @@ def test_remote_syntax_error_fails_the_cell(notebook: LocalNotebook, code: str) 
     assert "flame_magics" not in shown
 
 
+def test_remote_error_that_pickle_cannot_rebuild_fails_the_cell_with_its_words(notebook: LocalNotebook) -> None:
+    notebook.run(
+        "%%flame\nclass ApiError(Exception):\n    def __init__(self, code, text): super().__init__(f'{code}: {text}')"
+    )
+    for options in ("", "-O r", "--timeout 60", "-o nothing"):
+        shown = notebook.fails(f"%%flame {options}\nraise ApiError(404, 'no such star')")
+        assert "ApiError: 404: no such star" in shown
+        assert "raise ApiError(404" in shown
+        assert "flame_magics" not in shown
+    notebook.run("%%flame --bg -O future\nraise ApiError(404, 'no such star')")
+    shown = notebook.fails("%flame_result")
+    assert "ApiError: 404: no such star" in shown
+    assert "raise ApiError(404" in shown
+    assert "ApiError: 404: no such star" in value(notebook.run("repr(future)"))
+
+
 def test_run_all_stops_at_a_failing_cell(server: FlameServer, tmp_path: Path) -> None:
     cells = [
         "%load_ext flame_magics",

@@ -73,7 +73,7 @@ def _in_words(failure: Failure, plain: bool) -> BaseException:
     if plain and isinstance(kind, type) and issubclass(kind, BaseException):
         with suppress(TypeError):  # it's made of more than a message
             return kind(failure.evalue)
-    return RemoteError(failure.ename, failure.evalue, failure.traceback)
+    return RemoteError(failure.ename, failure.evalue, _COLOURS.sub("", failure.traceback))
 
 
 def _linked(chain: object) -> BaseException | None:

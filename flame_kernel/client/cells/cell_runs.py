@@ -5,16 +5,17 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol
 
-from flame_kernel.client.calls.failures import marked
+from flame_kernel.client.calls.failures import raised
 from flame_kernel.client.cells.cells import Cell, CellLeft, CellResult, Cells, NobodyToAsk, follow, request_for
 from flame_kernel.client.cells.comms import Comms
 from flame_kernel.client.cells.display import Display
 from flame_kernel.client.cells.link_watch import LinkWatch
-from flame_kernel.errors import FlameTimeout, RemoteError, SessionError
+from flame_kernel.errors import FlameTimeout, SerializationError, SessionError
 from flame_kernel.protocol import messages
-from flame_kernel.protocol.calls import Operation
+from flame_kernel.protocol.calls import Failure, Operation
 from flame_kernel.protocol.jupyter import Channel, Envelope, compose
 
 # A cell's value is fetched unasked up to this size, in bytes; a larger one stays over there.
@@ -219,13 +220,28 @@ class CellRuns:
         count = reply.get("execution_count")
         failed = reply.get("status") == "error"
         has_value = any(output["output_type"] == "execute_result" for output in cell.outputs)
+        told = "\n".join(reply.get("traceback", ()))
         value, note, error = None, "", None
         if (failed or has_value) and self._carrier.welcome.calls and not self._plain:
-            note, value, error = self._carrier.calls.call(Operation.OUTCOME, msg_id, VALUE_LIMIT)
+            note, value, error = self._fetched(msg_id, told)
         elif has_value:
             note = "this connection carries no values of cells"
-        if failed:
-            text = "\n".join(reply.get("traceback", ()))
-            error = error or RemoteError(str(reply.get("ename")), str(reply.get("evalue")), text)
-            marked(error, self._carrier.where, text)
+        if failed and error is None:
+            failure = Failure(str(reply.get("ename")), str(reply.get("evalue")), told)
+            error = raised(failure, 0, (), self._carrier.where, plain=False)
         return CellResult(cell.outputs, value, note, error, count)
+
+    def _fetched(self, msg_id: str, told: str) -> tuple[str, Any, BaseException | None]:
+        """Return why a cell's value stays there, its value, and its exception, whose traceback the kernel has told."""
+        carrier = self._carrier
+        try:
+            note, value, failed = carrier.calls.call(Operation.OUTCOME, msg_id, VALUE_LIMIT)
+        except SerializationError as error:  # the value can't be loaded here, and is too large to be held for us
+            return str(error), None, None
+        if failed is None:
+            return note, value, None
+        description, form, parts = failed
+        failure = Failure.decode(description.encode("utf-8"))
+        if told:
+            failure = replace(failure, traceback=told)
+        return note, value, raised(failure, form, parts, carrier.where, plain=False)

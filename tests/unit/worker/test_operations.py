@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 import threading
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from flame_kernel.errors import ProtocolError
 from flame_kernel.files.ends import OPERATIONS
 from flame_kernel.protocol.calls import Operation
-from flame_kernel.serialize import Parts
+from flame_kernel.serialize import Parts, load
 from flame_kernel.worker.answers import ByPath
 from flame_kernel.worker.operations import Operations
 from flame_kernel.worker.permits import PORTS
@@ -108,8 +109,13 @@ def test_a_cells_exception_crosses_where_it_can(operations: Operations) -> None:
     operations.keep_outcome("m1", None, error)
     operations.keep_outcome("m2", None, stubborn)
 
-    assert operations.run(Operation.OUTCOME, ("m1", 1000)) == ("", None, error)
-    assert operations.run(Operation.OUTCOME, ("m2", 1000)) == ("", None, None)
+    note, value, (description, form, parts) = operations.run(Operation.OUTCOME, ("m1", 1000))
+    assert (note, value) == ("", None)
+    assert json.loads(description)["ename"] == "ValueError"
+    assert load(form, parts).args == error.args
+    _, _, (description, form, parts) = operations.run(Operation.OUTCOME, ("m2", 1000))
+    assert json.loads(description)["ename"] == "ValueError"
+    assert parts == []
 
 
 def test_outcomes_that_nobody_fetches_are_forgotten(operations: Operations) -> None:
