@@ -17,7 +17,8 @@ from flame_kernel.client.calls.remote_end import RemoteEnd
 from flame_kernel.client.calls.ways import Ways
 from flame_kernel.client.cells.cell_runs import CellRuns
 from flame_kernel.client.cells.cells import Cell, Cells
-from flame_kernel.client.cells.display import Display, Terminal
+from flame_kernel.client.cells.display import Display, Terminal, here
+from flame_kernel.client.cells.displayed import show_displayed
 from flame_kernel.client.cells.link_watch import LinkWatch
 from flame_kernel.client.cells.missed import Follower, Missed, Overheard, question_of
 from flame_kernel.client.cells.watching import Watches
@@ -338,7 +339,10 @@ class Connection:
         self._finish(error)
 
     def show(self, stream: Outcome, text: str) -> None:
-        """Show what a call prints."""
+        """Show what a call prints or displays."""
+        if stream is Outcome.DISPLAY:
+            show_displayed(here(), text)
+            return
         self._streams.stream("stderr" if stream is Outcome.STDERR else "stdout", text)
 
     def _finish(self, error: FlameError) -> None:

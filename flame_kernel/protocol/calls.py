@@ -16,6 +16,8 @@ STDOUT       the text, UTF-8 (any number of these come before the answer); STDER
 ERROR        a JSON object (ename, evalue, traceback, code); then the exception itself where it could be written
 PIECE        bytes that a port's stream says (``flows``); without any: it says no more
 NOTE         a JSON object that tells of a stream or of what listens
+DISPLAY      a JSON object (type, content): the Jupyter message that shows, updates or clears rich output; any number of
+             these come before the answer, in their order with STDOUT and STDERR
 ===========  ==================================================================================================
 
 This module is loaded inside sessions too: standard library and Python 3.9.
@@ -35,6 +37,7 @@ from flame_kernel.errors import ProtocolError
 
 PLAIN = 1  # flag: answer in plain data, and nothing pickled
 ONEWAY = 2  # flag: answer nothing
+RICH = 4  # flag: what the call displays comes as DISPLAY; else its plain text comes as STDOUT
 
 _REQUEST = struct.Struct("!BBB")
 _ANSWER = struct.Struct("!BBQ")
@@ -107,6 +110,7 @@ class Outcome(enum.IntEnum):
     REFERENCE = 5
     PIECE = 6
     NOTE = 7
+    DISPLAY = 8
 
 
 # Looked up once a call; Operation(…) takes several times as long.
@@ -125,6 +129,7 @@ class CallRequest(NamedTuple):
     plain: bool
     oneway: bool
     operands: Sequence[Buffer]
+    rich: bool = False
 
 
 class CallAnswer(NamedTuple):
@@ -173,10 +178,16 @@ class Failure:
 
 
 def encode_request(
-    operation: Operation, form: int, operands: Sequence[Buffer], plain: bool = False, oneway: bool = False
+    operation: Operation,
+    form: int,
+    operands: Sequence[Buffer],
+    plain: bool = False,
+    oneway: bool = False,
+    rich: bool = False,
 ) -> list[Buffer]:
     """Return a request as the parts of a numbered message."""
-    return [_REQUEST.pack(operation, form, (PLAIN if plain else 0) | (ONEWAY if oneway else 0)), *operands]
+    flags = (PLAIN if plain else 0) | (ONEWAY if oneway else 0) | (RICH if rich else 0)
+    return [_REQUEST.pack(operation, form, flags), *operands]
 
 
 def decode_request(parts: Sequence[Buffer]) -> CallRequest:
@@ -187,7 +198,8 @@ def decode_request(parts: Sequence[Buffer]) -> CallRequest:
     """
     try:
         operation, form, flags = _REQUEST.unpack(parts[0])
-        return CallRequest(_OPERATIONS[operation], form, bool(flags & PLAIN), bool(flags & ONEWAY), parts[1:])
+        plain, oneway, rich = bool(flags & PLAIN), bool(flags & ONEWAY), bool(flags & RICH)
+        return CallRequest(_OPERATIONS[operation], form, plain, oneway, parts[1:], rich)
     except (struct.error, KeyError, IndexError) as error:
         raise ProtocolError("a call arrived that this version of Flame can't read") from error
 

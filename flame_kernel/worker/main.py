@@ -15,7 +15,7 @@ from flame_kernel.protocol.calls import CallRequest, Operation, Outcome, decode_
 from flame_kernel.protocol.conversation import Message
 from flame_kernel.serialize import load
 from flame_kernel.transport.shared import SharedSocket, bind_rendezvous, control_address
-from flame_kernel.worker import answers, failures, permits, postmortem, streams, subprocesses
+from flame_kernel.worker import answers, displays, failures, permits, postmortem, streams, subprocesses
 from flame_kernel.worker.absence import LEASE_S, Absence
 from flame_kernel.worker.admitted import Authority
 from flame_kernel.worker.answers import ByReference
@@ -153,7 +153,7 @@ class Worker:
             # A lone surrogate, such as an undecodable file name holds, must not cost the call its result.
             caller.answer(encode_answer(stream, number, 0, [text.encode("utf-8", "backslashreplace")]))
 
-        sink = None if request.oneway else streams.Sink(emit, call)
+        sink = None if request.oneway else streams.Sink(emit, call, request.rich)
         value = keep = None
         try:
             if request.operation in permits.FILES:
@@ -243,6 +243,7 @@ def start(address: str, transfers: int = MOST) -> None:
         # Where a silent cell of the server's finds it, as IPython's extensions have it.
         shell.flame_endings = endings = Endings()
         shell.events.register("post_run_cell", lambda result: _keep(shell, operations, endings, result))
+        displays.listen(shell.display_pub)
     subprocesses.listen()
     socket = bind_rendezvous(address)
     direct = DirectDoor(socket)

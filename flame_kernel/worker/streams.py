@@ -23,12 +23,14 @@ class Sink:
     """Collects what one call prints.
 
     Args:
-        emit: Called with the stream (STDOUT or STDERR) and the text.
+        emit: Called with the stream (STDOUT or STDERR) and the text, or with DISPLAY and what is displayed.
         call: The call; no interrupt of it tears apart what is done with its text.
+        rich: Whether its caller takes rich output.
     """
 
-    def __init__(self, emit: Callable[[Outcome, str], None], call: Call | None = None) -> None:
+    def __init__(self, emit: Callable[[Outcome, str], None], call: Call | None = None, rich: bool = False) -> None:
         self.call = call
+        self._rich = rich
         self.shield: AbstractContextManager[Any] = call or nullcontext()
         self._lock = threading.Lock()
         self._closed = False
@@ -46,6 +48,20 @@ class Sink:
             if not self._closed:
                 self._write(stream, text)
             return not self._closed
+
+    def display(self, told: str, plain: str) -> None:
+        """Send rich output on, behind what was printed before it.
+
+        Args:
+            told: The output, as a DISPLAY answer has it.
+            plain: What a caller sees of it who takes text alone.
+        """
+        with self._lock:
+            self.flush()
+            if self._rich:
+                self._emit(Outcome.DISPLAY, told)
+            elif plain:
+                self._emit(Outcome.STDOUT, plain)
 
     def close(self) -> None:
         """Send what is left; the call has ended."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from flame_kernel.buffers import Buffer
@@ -50,6 +51,7 @@ def call_vectors() -> Vectors:
         )
     failure = calls.Failure("ZeroDivisionError", "division by zero", "Traceback (most recent call last):\n  …\n")
     ours = calls.Failure("SerializationError", "a plain connection carries plain data only", "", "serialization")
+    displayed = {"type": "display_data", "content": {"data": {"text/plain": "2"}, "metadata": {}, "transient": {}}}
     told: list[tuple[str, Outcome, int, int, list[Buffer], Any]] = [
         ("a value", Outcome.RESULT, 1, Format.JSON, dump([1, 2.5, None, True, "ü", {"k": 1}], True)[1],
          [1, 2.5, None, True, "ü", {"k": 1}]),
@@ -62,6 +64,7 @@ def call_vectors() -> Vectors:
         ("credit for a stream", Outcome.NOTE, 9, *dump({"credit": 65536}, True), {"credit": 65536}),
         ("what it printed", Outcome.STDOUT, 5, 0, ["grüße\n".encode()], "grüße\n"),
         ("what it complained of", Outcome.STDERR, 5, 0, [b"oh\n"], "oh\n"),
+        ("what it displayed", Outcome.DISPLAY, 5, 0, [_dumped(displayed)], displayed),
         ("an exception", Outcome.ERROR, 6, Format.JSON, [failure.encode()], vars(failure)),
         ("an error of ours", Outcome.ERROR, 7, Format.JSON, [ours.encode()], vars(ours)),
         ("what stays there", Outcome.REFERENCE, 8, Format.JSON, [held.encode()], vars(held)),
@@ -85,6 +88,10 @@ def call_vectors() -> Vectors:
         "requests": requests,
         "answers": answers,
     }
+
+
+def _dumped(value: Any) -> bytes:
+    return json.dumps(value).encode()
 
 
 def fragment_vectors() -> Vectors:

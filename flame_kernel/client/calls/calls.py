@@ -64,7 +64,7 @@ class Place(Protocol):
         """What to call it in messages."""
 
     def show(self, stream: Outcome, text: str) -> None:
-        """Show what a call prints."""
+        """Show what a call prints, or what it displays."""
 
     def later(self, seconds: float, function: Callable[[], object]) -> None:
         """Have a function called after a while, on another thread; it may be asked for at any time on any thread."""
@@ -170,7 +170,7 @@ class Calls:
             return None, error
 
     def show(self, answer: CallAnswer) -> None:
-        """Show what a call printed."""
+        """Show what a call printed or displayed."""
         text = bytes(answer.parts[0]).decode("utf-8", "replace") if answer.parts else ""
         self._place.show(answer.outcome, text)
 

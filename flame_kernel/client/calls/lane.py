@@ -84,7 +84,7 @@ class Lane:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         form, parts = dump(operands, self._plain)
-        request = encode_request(operation, form, parts, self._plain)
+        request = encode_request(operation, form, parts, self._plain, rich=True)
         require_size(request, self._most_bytes, self._endpoint.name)
         talk = self.talk
         self.number = 0

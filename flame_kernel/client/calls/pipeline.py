@@ -117,7 +117,7 @@ class Pipeline:
             LinkLost: The connection was closed.
         """
         form, parts = dump(operands, self._plain)
-        request = encode_request(operation, form, parts, self._plain, oneway)
+        request = encode_request(operation, form, parts, self._plain, oneway, rich=True)
         require_size(request, self._most_bytes, self._talk.endpoint.name)
         order = Order(request, waiter, oneway)
         if self._closing:

@@ -122,4 +122,5 @@ def test_the_numbers_on_the_wire_do_not_change_by_accident() -> None:
         ("REFERENCE", 5),
         ("PIECE", 6),
         ("NOTE", 7),
+        ("DISPLAY", 8),
     ]
