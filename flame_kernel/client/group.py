@@ -9,6 +9,7 @@ from typing import Any
 from flame_kernel.client.cells import display as displays
 from flame_kernel.client.cells import rendering
 from flame_kernel.client.cells.cells import CellLeft, CellResult
+from flame_kernel.client.cells.payloads import carry_out
 from flame_kernel.client.flame import Flame
 from flame_kernel.client.running import CellFuture
 from flame_kernel.errors import FlameError
@@ -202,8 +203,12 @@ def _show_the_rest(futures: Mapping[str, CellFuture]) -> None:
     for name, future in futures.items():
         if not notebook:
             display.stream("stdout", f"[{name}]\n{rendering.as_text(future.outputs)}")
+            for payload in future.payloads:
+                carry_out(payload, display)
             continue
+        # Those of all sessions have no room in one pager.
+        pages: list[dict[str, Any]] = [payload for payload in future.payloads if payload.get("source") == "page"]
         rest = [output for output in future.outputs if rendering.needs_front_end(output)]
-        for output in rest:
+        for shown in [*rest, *pages]:
             display.data({"data": {"text/plain": f"{name}:"}}, update=False)
-            display.data(output, update=False)
+            display.data(shown, update=False)

@@ -7,7 +7,7 @@ import html
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -15,6 +15,7 @@ from flame_kernel.client.cells import display as displays
 from flame_kernel.client.cells import rendering
 from flame_kernel.client.cells.cells import Cell, CellResult, request_for
 from flame_kernel.client.cells.display import END_OF_INPUT, Display
+from flame_kernel.client.cells.payloads import payloads
 from flame_kernel.client.connection import Connection
 from flame_kernel.errors import FlameTimeout
 
@@ -92,6 +93,11 @@ class CellFuture(Future[CellResult]):
     def outputs(self) -> list[dict[str, Any]]:
         """Its outputs so far, as nbformat 4 writes them."""
         return list(self._cell.outputs)
+
+    @property
+    def payloads(self) -> Sequence[dict[str, Any]]:
+        """What it asks of the frontend at its end, as its reply has it: help to be paged, a next cell."""
+        return payloads(self._cell.reply)
 
     @property
     def cell(self) -> CellResult | None:
@@ -253,6 +259,7 @@ class _Tee:
         self._changed = changed
         self._changing = threading.RLock()
         self._display: Display | None = None
+        self._asked: list[Callable[[Display], None]] = []  # of the frontend, at the cell's end
         self.noted = ""
 
     def join(self, display: Display, cell: Cell) -> None:
@@ -260,6 +267,8 @@ class _Tee:
         with self._changing:
             for output in list(cell.outputs):
                 _replay(display, output)
+            for asked in self._asked:
+                asked(display)
             self._display = display
             self._context = contextvars.copy_context()
 
@@ -285,9 +294,22 @@ class _Tee:
         self.noted = "" if update else text
         self._pass_on(lambda display: display.notice(text, display_id, update))
 
+    def page(self, data: dict[str, Any], start: int) -> None:
+        """Pass on what belongs into the pager, and keep it for who looks later."""
+        self._ask(lambda display: display.page(data, start))
+
+    def set_next_input(self, text: str, replace: bool) -> None:
+        """Pass on what is offered as the next cell, and keep it for who looks later."""
+        self._ask(lambda display: display.set_next_input(text, replace))
+
     def ask(self, prompt: str, password: bool) -> str:
         """Nobody is there to be asked; the session does not ask either."""
         return END_OF_INPUT
+
+    def _ask(self, asked: Callable[[Display], None]) -> None:
+        with self._changing:
+            self._asked.append(asked)
+            self._pass_on(asked)
 
     def _pass_on(self, show: Callable[[Display], None]) -> None:
         with self._changing:

@@ -56,6 +56,40 @@ def test_the_stop_button_ends_a_question(kernel: LocalKernel, frontend: Frontend
     assert frontend.execute("%%flame\n1 + 1").value == "2"
 
 
+@pytest.mark.parametrize("code", ["len?", "import textwrap\ntextwrap.dedent??", "%pinfo len"])
+def test_help_appears_in_the_front_ends_pager(frontend: Frontend, code: str) -> None:
+    (here,) = frontend.execute(code).reply["payload"]
+    (there,) = frontend.execute(f"%%flame\n{code}").reply["payload"]
+    assert there["source"] == "page"
+    assert there == here
+
+
+def test_help_of_a_cell_in_the_background_appears_with_its_result(frontend: Frontend) -> None:
+    frontend.execute("%%flame --bg\nlen?")
+    for _ in range(2):
+        (page,) = frontend.execute("%flame_result").reply["payload"]
+        assert "Return the number of items" in page["data"]["text/plain"]
+
+
+def test_quiet_cells_show_no_help(frontend: Frontend) -> None:
+    assert frontend.execute("%%flame --quiet\nlen?").reply["payload"] == []
+
+
+def test_a_cell_that_is_offered_is_the_front_ends_next_one(frontend: Frontend, tmp_path: Path) -> None:
+    (tmp_path / "work.py").write_text("x = 1\n")
+    for code in (f"%load {tmp_path / 'work.py'}", "get_ipython().set_next_input('y = 2')"):
+        (here,) = frontend.execute(code).reply["payload"]
+        (there,) = frontend.execute(f"%%flame\n{code}").reply["payload"]
+        assert there["source"] == "set_next_input"
+        assert there["replace"] == here["replace"]
+        assert there["text"].splitlines()[-1] == here["text"].splitlines()[-1]
+
+
+def test_what_would_end_the_front_end_does_not(frontend: Frontend) -> None:
+    answer = frontend.execute("%%flame\nget_ipython().payload_manager.write_payload({'source': 'ask_exit'})")
+    assert (answer.reply["status"], answer.reply["payload"]) == ("ok", [])
+
+
 def test_the_stop_button_twice_leaves_the_session_which_goes_on(
     kernel: LocalKernel, frontend: Frontend, server: FlameServer, tmp_path: Path
 ) -> None:

@@ -66,6 +66,12 @@ def test_what_needs_the_front_end_is_shown_by_it(both: LocalNotebook) -> None:
     ]
 
 
+def test_help_on_several_is_shown_below(both: LocalNotebook) -> None:
+    outputs = both.run("%%flame -t all\nlen?")[2:]
+    assert [output.data["text/plain"] for output in outputs[::2]] == ["here:", "there:"]
+    assert all("Return the number of items" in output.data["text/plain"] for output in outputs[1::2])
+
+
 def test_variables_and_expressions_of_several(both: LocalNotebook) -> None:
     both.run("factor = 2")
     both.run("%%flame -t all -i factor -o doubled\ndoubled = name * factor")

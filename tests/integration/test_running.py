@@ -144,3 +144,19 @@ def test_what_is_larger_than_a_limit_is_pulled_as_a_handle(flame: Flame) -> None
     assert is_remote(flame.pull("lock", limit=900))
     with pytest.raises(NameError, match="no_such_name"):
         flame.pull("no_such_name", limit=1)
+
+
+def test_help_is_printed_where_there_is_no_pager(flame: Flame, capsys: pytest.CaptureFixture[str]) -> None:
+    flame.run("len?")
+    assert "Return the number of items" in capsys.readouterr().out
+    flame.run("get_ipython().set_next_input('x = 1')")
+    assert capsys.readouterr().out == "x = 1\n"
+    flame.run("len?", quiet=True)
+    assert capsys.readouterr().out == ""
+    future = flame.start("len?")
+    future.result(60)
+    assert capsys.readouterr().out == ""
+    future.show()
+    assert "Return the number of items" in capsys.readouterr().out
+    Group({"a": flame}).run("len?")
+    assert "Return the number of items" in capsys.readouterr().out

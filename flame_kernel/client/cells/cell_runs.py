@@ -13,6 +13,7 @@ from flame_kernel.client.cells.cells import Cell, CellLeft, CellResult, Cells, N
 from flame_kernel.client.cells.comms import Comms
 from flame_kernel.client.cells.display import Display
 from flame_kernel.client.cells.link_watch import LinkWatch
+from flame_kernel.client.cells.payloads import carry_out, payloads
 from flame_kernel.errors import FlameTimeout, SerializationError, SessionError
 from flame_kernel.protocol import messages
 from flame_kernel.protocol.calls import Failure, Operation
@@ -145,6 +146,8 @@ class CellRuns:
     def finish(self, cell: Cell, display: Display, show_result: bool, timeout: float | None) -> CellResult:
         """Wait for a cell, and return what it gave, as :meth:`run` does; after a timeout once more."""
         self._follow(cell, display, show_result, timeout)
+        for payload in payloads(cell.reply):
+            carry_out(payload, display)
         return self._outcome(cell, cell.request.header().msg_id)
 
     def end(self, cell: Cell, display: Display) -> None:

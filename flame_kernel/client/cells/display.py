@@ -25,6 +25,12 @@ class Display(Protocol):
     def notice(self, text: str, display_id: str, update: bool) -> None:
         """Show a line of our own, or what takes its place."""
 
+    def page(self, data: dict[str, Any], start: int) -> None:
+        """Show help, or what else a frontend shows in its pager: MIME types to data, from a line on."""
+
+    def set_next_input(self, text: str, replace: bool) -> None:
+        """Offer code as the next cell, or in place of this one."""
+
     def ask(self, prompt: str, password: bool) -> str:
         """Ask the user."""
 
@@ -50,6 +56,14 @@ class Terminal:
     def notice(self, text: str, display_id: str, update: bool) -> None:
         """Show a line of our own."""
         self.stream("stderr", f"{text}\n")
+
+    def page(self, data: dict[str, Any], start: int) -> None:
+        """Show the plain text of what a frontend shows in its pager; without a notebook there's room for all of it."""
+        self.data({"data": data}, update=False)
+
+    def set_next_input(self, text: str, replace: bool) -> None:
+        """Show code that a frontend would offer as a cell."""
+        self.stream("stdout", f"{text}\n")
 
     def ask(self, prompt: str, password: bool) -> str:
         """Ask the user; the end of the input (Ctrl-D) is the end of the session's as well."""
@@ -87,6 +101,14 @@ class Notebook(Terminal):
         content = {"data": {"text/plain": text}, "transient": {"display_id": display_id}}
         self.data(content, update)
 
+    def page(self, data: dict[str, Any], start: int) -> None:
+        """Show it as IPython's own help is shown here: in the frontend's pager, or the terminal's."""
+        sys.modules["IPython.core.page"].page(data, start)
+
+    def set_next_input(self, text: str, replace: bool) -> None:
+        """Offer code as the next cell, or in place of this one."""
+        self._ipython().set_next_input(text, replace)
+
     def cell_id(self) -> str:
         """Return the id of the message that runs this notebook's cell; empty where there's no kernel."""
         kernel = getattr(self._ipython(), "kernel", None)
@@ -105,6 +127,12 @@ class Silent(Terminal):
 
     def data(self, content: dict[str, Any], update: bool) -> None:
         """Show nothing."""
+
+    def page(self, data: dict[str, Any], start: int) -> None:
+        """Show nothing."""
+
+    def set_next_input(self, text: str, replace: bool) -> None:
+        """Offer nothing."""
 
 
 def here() -> Display:
