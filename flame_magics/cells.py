@@ -21,6 +21,7 @@ from IPython.core.magic_arguments import argument, magic_arguments
 from flame_kernel import CellFuture, CellGoesOn, CellLeft, CellResult, Flame, Group, is_remote
 from flame_magics.base import FlameMagic, Loaded
 from flame_magics.connections import Connected
+from flame_magics.groups import in_words
 from flame_magics.results import RemoteResult, ShownAsThere
 from flame_magics.status import Status
 from flame_magics.usage import names, parse, say, short_errors, shorten, targets_argument, wrong
@@ -146,7 +147,11 @@ class CellMagics(FlameMagic):
                 if future.done():
                     raise  # the cell's own
                 raise _line(stopped, f"the cell goes on ({future.where}); %flame_result shows the rest") from None
-        return self._value(flame, result)
+            except BaseExceptionGroup as raised:
+                group = raised
+            else:
+                return self._value(flame, result)
+            raise in_words(group, future.cell)
 
     def _run_on_one(self, connected: Connected, arguments: Namespace, code: str, pushed: dict[str, Any]) -> Any:
         flame = connected.flame
@@ -168,7 +173,7 @@ class CellMagics(FlameMagic):
             raise _line(left, self._leave(connected)) from None
         self._keep(arguments.keep, result)
         if result.error is not None:
-            raise result.error
+            raise in_words(result.error, None if arguments.quiet else result)
         self._pull(flame, arguments)
         return None if arguments.quiet else self._value(flame, result)
 
@@ -203,7 +208,11 @@ class CellMagics(FlameMagic):
             chosen = self.connections.several(target)
             if len(chosen) > 1:
                 return Group({connected.name: connected.flame for connected in chosen}).evaluate(expression)
-            return chosen[0].flame.evaluate(expression)
+            try:
+                return chosen[0].flame.evaluate(expression)
+            except BaseExceptionGroup as raised:
+                group = raised
+            raise in_words(group)
 
     def _find(self, wanted: list[str], local_names: dict[str, Any]) -> dict[str, Any]:
         found = {}

@@ -142,9 +142,12 @@ class CellFuture(Future[CellResult]):
         """
         self._tee.join(displays.here(), self._cell)
         try:
-            return self.result()
+            error = self.exception()
         finally:
             self._tee.leave()
+        if error is not None:
+            raise error.with_traceback(None)  # asked for again, it doesn't grow
+        return self.result()
 
     def _follow(self) -> None:
         began = time.monotonic()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -104,6 +105,48 @@ def test_remote_error_that_pickle_cannot_rebuild_fails_the_cell_with_its_words(n
     assert "ApiError: 404: no such star" in shown
     assert "raise ApiError(404" in shown
     assert "ApiError: 404: no such star" in value(notebook.run("repr(future)"))
+
+
+GROUP = "raise ExceptionGroup('several', [ValueError('one'), KeyError('two')])"
+
+
+def everything(outputs: list[Any]) -> str:
+    return "".join(
+        output.text if output.output_type == "stream" else "\n".join(output.get("traceback", ())) for output in outputs
+    )
+
+
+@pytest.mark.parametrize(
+    "before", ["%%flame\n", "%%flame --quiet\n", "bg"], ids=["cell", "quietly", "in the background"]
+)
+def test_an_exception_group_is_told_once(notebook: LocalNotebook, before: str) -> None:
+    if before == "bg":
+        notebook.run(f"%%flame --bg\n{GROUP}")
+        shown = notebook.fails("%flame_result")
+    else:
+        shown = notebook.fails(f"{before}{GROUP}")
+    assert "ExceptionGroup: several (2 sub-exceptions)" in shown
+    told = everything(notebook.outputs)
+    assert told.count("ValueError: one") == 1
+    assert told.count("KeyError: 'two'") == 1
+    assert "RemoteTraceback" not in told
+    assert "flame_magics" not in told
+
+
+def test_an_exception_group_of_an_expression_is_told_once(notebook: LocalNotebook) -> None:
+    notebook.run(f"%%flame\ndef fail():\n    {GROUP}")
+    shown = notebook.fails("%flame fail()")
+    assert shown.count("ValueError: one") == 1
+    assert "flame_magics" not in everything(notebook.outputs)
+    assert "RemoteTraceback" not in everything(notebook.outputs)
+
+
+def test_the_result_of_a_failed_cell_does_not_grow(notebook: LocalNotebook) -> None:
+    notebook.run("%%flame --bg\n1 / 0")
+    first = notebook.fails("%flame_result")
+    assert "1 / 0" in first
+    assert "_base.py" not in first
+    assert notebook.fails("%flame_result") == first
 
 
 def test_run_all_stops_at_a_failing_cell(server: FlameServer, tmp_path: Path) -> None:

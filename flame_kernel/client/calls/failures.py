@@ -6,6 +6,7 @@ import builtins
 import re
 import traceback
 from collections.abc import Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,9 @@ from flame_kernel.protocol.calls import CallAnswer, Failure
 from flame_kernel.serialize import load
 
 _PACKAGES = tuple(str(Path(__file__).resolve().parents[3] / name) for name in ("flame_kernel", "flame_magics"))
+
+# Whose frames every exception of a future carries: two more each time it's asked.
+_FUTURES = Future.result.__code__.co_filename
 
 # IPython colours its tracebacks; Python's own, and the logs they end up in, have no colours.
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -131,6 +135,6 @@ def _callers(tb: TracebackType | None) -> list[str]:
         ours = frame.filename.startswith(_PACKAGES) or "/IPython/" in frame.filename.replace("\\", "/")
         # How IPython spells a magic, which nobody has typed.
         magic = (frame.line or "").startswith("get_ipython().run_")
-        if not ours and not magic:
+        if not ours and not magic and frame.filename != _FUTURES:
             frames.append(frame)
     return "".join(traceback.format_list(frames)).rstrip("\n").split("\n") if frames else []
