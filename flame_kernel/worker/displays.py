@@ -33,12 +33,13 @@ def _routed(publisher: Any, publish: Callable[..., None]) -> Callable[..., None]
             publish(*args, **kwargs)
             return
 
-        def take(message: dict[str, Any]) -> None:  # None: there's nothing left to be sent
+        def take(message: dict[str, Any]) -> dict[str, Any] | None:  # None: there's nothing left to be sent
             content = message["content"]
             plain = content.get("data", {}).get("text/plain")
             told = json.dumps({"type": message["header"]["msg_type"], "content": content}, default=_as_jupyter_does)
             with sink.shield:
-                sink.display(told, "" if plain is None else f"{plain}\n")
+                taken = sink.display(told, "" if plain is None else f"{plain}\n")
+            return None if taken else message
 
         publisher.register_hook(take)  # for this thread
         try:

@@ -26,6 +26,10 @@ class Sink:
         emit: Called with the stream (STDOUT or STDERR) and the text, or with DISPLAY and what is displayed.
         call: The call; no interrupt of it tears apart what is done with its text.
         rich: Whether its caller takes rich output.
+
+    Attributes:
+        used: Whether anything has been said.
+        ended: Whether the call has: what threads that carry its context say then has no caller.
     """
 
     def __init__(self, emit: Callable[[Outcome, str], None], call: Call | None = None, rich: bool = False) -> None:
@@ -33,35 +37,51 @@ class Sink:
         self._rich = rich
         self.shield: AbstractContextManager[Any] = call or nullcontext()
         self._lock = threading.Lock()
-        self._closed = False
+        self.used = False
+        self.ended = False
+        self._closed = False  # whether what its processes print has ended as well
         self._emit = emit
         self._pending: dict[Outcome, str] = {}
 
-    def write(self, stream: Outcome, text: str) -> None:
-        """Take text; whole lines are sent on at once."""
+    def write(self, stream: Outcome, text: str) -> bool:
+        """Take text; whole lines are sent on at once. False when the call has ended."""
+        self.used = True  # before the other is looked at
         with self._lock:
+            if self.ended:
+                return False
             self._write(stream, text)
+            return True
 
     def take(self, stream: Outcome, text: str) -> bool:
         """Take text from another thread; false when the call has ended."""
+        self.used = True
         with self._lock:
             if not self._closed:
                 self._write(stream, text)
             return not self._closed
 
-    def display(self, told: str, plain: str) -> None:
-        """Send rich output on, behind what was printed before it.
+    def end(self) -> None:
+        """Let another thread finish what it says, and send what is left."""
+        with self._lock:
+            self.flush()
+
+    def display(self, told: str, plain: str) -> bool:
+        """Send rich output on, behind what was printed before it. False when the call has ended.
 
         Args:
             told: The output, as a DISPLAY answer has it.
             plain: What a caller sees of it who takes text alone.
         """
+        self.used = True
         with self._lock:
+            if self.ended:
+                return False
             self.flush()
             if self._rich:
                 self._emit(Outcome.DISPLAY, told)
             elif plain:
                 self._emit(Outcome.STDOUT, plain)
+            return True
 
     def close(self) -> None:
         """Send what is left; the call has ended."""
@@ -75,11 +95,6 @@ class Sink:
             self._emit(stream, pending)
         else:
             self._pending[stream] = pending
-
-    @property
-    def pending(self) -> bool:
-        """Whether something is left."""
-        return bool(self._pending)
 
     def flush(self) -> None:
         """Send what is left."""
@@ -115,9 +130,11 @@ class printing_to:  # used as a function is; one made of a generator takes three
     def __exit__(self, kind: object, error: object, tb: object) -> None:
         sink = self._sink
         _sink.reset(self._token)
-        if sink is not None and sink.pending:
-            with sink.shield:
-                sink.flush()
+        if sink is not None:
+            sink.ended = True
+            if sink.used:  # most calls say nothing
+                with sink.shield:
+                    sink.end()
 
 
 def _listen() -> None:
@@ -138,8 +155,8 @@ def _routed(write: Callable[[str], int], outcome: Outcome) -> Callable[[str], in
         if sink is None or not isinstance(text, str):
             return write(text)
         with sink.shield:
-            sink.write(outcome, text)
-        return len(text)
+            taken = sink.write(outcome, text)
+        return len(text) if taken else write(text)
 
     marked: Any = routed
     marked.flame_outcome = outcome

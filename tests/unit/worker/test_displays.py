@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import datetime
 import json
 from typing import Any
@@ -107,3 +108,14 @@ def test_a_publisher_without_hooks_is_left_as_it_is() -> None:
     other = Other()
     displays.listen(other)
     assert vars(other) == {}
+
+
+def test_what_is_displayed_after_the_end_of_the_call_is_the_sessions(
+    publisher: ZMQDisplayPublisher, sent: list[Any]
+) -> None:
+    calls, got = sink(rich=True)
+    with printing_to(calls):
+        context = contextvars.copy_context()
+    context.run(publisher.publish, {"text/plain": "1"})
+    assert got == []
+    assert len(sent) == 1

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextvars
 import sys
 import threading
 from collections.abc import Callable
@@ -143,3 +144,15 @@ def test_a_stream_that_cannot_be_taught_is_left_alone(monkeypatch: pytest.Monkey
 
     assert own.text == "text\n"
     assert got == []
+
+
+def test_what_is_printed_with_a_calls_context_after_its_end_is_the_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = installed(monkeypatch)
+    sink, got = collecting()
+    with printing_to(sink):
+        context = contextvars.copy_context()
+        context.run(sys.stdout.write, "during\n")
+    context.run(sys.stdout.write, "after\n")
+
+    assert got == [(Outcome.STDOUT, "during\n")]
+    assert out.text == "after\n"
