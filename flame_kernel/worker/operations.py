@@ -107,6 +107,7 @@ class Operations:
 
         Raises:
             ProtocolError: The operands are not those of the operation.
+            TypeError: What should be text is not.
         """
         if isinstance(operands, Parts):
             return ends.carry_out(operation, operands)
