@@ -64,13 +64,6 @@ def test_help_appears_in_the_front_ends_pager(frontend: Frontend, code: str) -> 
     assert there == here
 
 
-def test_help_of_a_cell_in_the_background_appears_with_its_result(frontend: Frontend) -> None:
-    frontend.execute("%%flame --bg\nlen?")
-    for _ in range(2):
-        (page,) = frontend.execute("%flame_result").reply["payload"]
-        assert "Return the number of items" in page["data"]["text/plain"]
-
-
 def test_quiet_cells_show_no_help(frontend: Frontend) -> None:
     assert frontend.execute("%%flame --quiet\nlen?").reply["payload"] == []
 
@@ -168,3 +161,10 @@ def test_a_link_that_is_lost_and_found_again_says_so_in_place(
         frontend.reply_input(second[-1], "2")
         assert frontend.finish(cell).text() == "1\n2\n"
         frontend.execute("%flame_disconnect relayed")
+
+
+def test_help_of_a_cell_in_the_background_appears_with_its_result(frontend: Frontend) -> None:
+    frontend.execute("%%flame --bg\nlen?")
+    for _ in range(2):
+        (page,) = frontend.execute("%flame_result").reply["payload"]
+        assert "Return the number of items" in page["data"]["text/plain"]
