@@ -86,7 +86,7 @@ class ExpressionMagics(FlameMagic):
 
         Example::
 
-            root = %flame 2 ** 0.5
+            y = %flame total * 2
             %flame --timeout 10 sum(range(10))
         """
         if not line.strip():
