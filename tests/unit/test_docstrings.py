@@ -25,7 +25,7 @@ PURE = [
     "flame_kernel.server.environments",
     "flame_kernel.server.process",
     "flame_magics.candidates",
-    "flame_magics.cells",
+    "flame_magics.expressions",
     "flame_magics.moving",
     "flame_magics.places",
     "flame_magics.settings",
