@@ -26,7 +26,6 @@ PURE = [
     "flame_kernel.server.process",
     "flame_magics.candidates",
     "flame_magics.expressions",
-    "flame_magics.moving",
     "flame_magics.places",
     "flame_magics.settings",
     "flame_magics.usage",
