@@ -105,6 +105,11 @@ class ExpressionMagics(FlameMagic):
                 group = Group({connected.name: connected.flame for connected in chosen})
                 return group.evaluate(expression, timeout=timeout)
             return chosen[0].flame.evaluate(expression, timeout=timeout)
+        except TimeoutError as late:
+            if len(chosen) == 1 or hasattr(late, "_render_traceback_"):  # ours has its words, a remote one its frames
+                raise
+            names = ", ".join(connected.name for connected in chosen)
+            raise one_line(late, f"no answer from all of {names} within {timeout:g} s; the calls go on there") from None
         except EOFError as error:
             if str(error) != _NO_INPUT:
                 raise

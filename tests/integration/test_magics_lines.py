@@ -166,10 +166,15 @@ def test_making_an_unknown_connection_the_default_starts_nothing(notebook: Local
 WAITS = "__import__('threading').Event().wait(5)"
 
 
-def test_options_of_an_expression(notebook: LocalNotebook) -> None:
+def test_options_of_an_expression(notebook: LocalNotebook, server: FlameServer) -> None:
     assert notebook.run("%flame --quiet 1 + 1") == []
     assert value(notebook.run("%flame --timeout 50 -t here 1 + 1")) == "2"
     assert re.fullmatch(r"FlameTimeout: .* within 0\.2 s.*", notebook.fails(f"%flame --timeout 0.2 {WAITS}"))
+    notebook.run(f"%flame_connect {server.address} -n there")
+    assert value(notebook.run("%flame -t here,there --timeout 50 1 + 1")) == "{'here': 2, 'there': 2}"
+    shown = notebook.fails(f"%flame -t here,there --timeout 0.2 {WAITS}")
+    assert shown == "TimeoutError: no answer from all of here, there within 0.2 s; the calls go on there"
+    notebook.run("%flame_disconnect there")
     assert "usage: %flame [-t NAMES]" in notebook.misuses("%flame --timeout soon 1 + 1")
     assert "there is no expression" in notebook.misuses("%flame -t here")
 
