@@ -17,6 +17,7 @@ from flame_magics.cells import CellMagics
 from flame_magics.clusters import ClusterMagics
 from flame_magics.connecting import ConnectingMagics
 from flame_magics.console import ConsoleMagics
+from flame_magics.expressions import ExpressionMagics
 from flame_magics.modules import ModuleMagics
 from flame_magics.moving import MovingMagics
 from flame_magics.ports import PortMagics
@@ -30,7 +31,8 @@ END = "<!-- Up to here. -->\n"
 
 SECTIONS: tuple[tuple[str, type[FlameMagic]], ...] = (
     ("Connections", ConnectingMagics),
-    ("Cells and expressions", CellMagics),
+    ("Cells", CellMagics),
+    ("Expressions", ExpressionMagics),
     ("Variables and files", MovingMagics),
     ("Modules", ModuleMagics),
     ("Console and debugger", ConsoleMagics),
@@ -74,25 +76,20 @@ def examples(magic: Any) -> list[str]:
 
 def _magic(magic: Any) -> str:
     parser = magic.parser
-    name = f"%%{parser.prog}, %{parser.prog}" if parser.prog == "flame" else f"%{parser.prog}"
     told, _, _ = inspect.cleandoc(parser.description).partition("Example::\n")
     lines = [
-        f"### `{name.replace(', ', '`, `')}`\n",
-        f"```text\n{_usage(parser)}\n```\n",
+        f"### `%{parser.prog}`\n",
+        f"```text\n{' '.join(parser.format_usage().replace('::', '').split())}\n```\n",
         _markdown(told).strip() + "\n",
     ]
-    if parser._actions:
+    shown = [action for action in parser._actions if action.help != argparse.SUPPRESS]
+    if shown:
         lines += ["| argument | meaning |", "|---|---|"]
-        lines += [f"| {_argument(action)} | {_cell(action.help or '')} |" for action in parser._actions]
+        lines += [f"| {_argument(action)} | {_cell(action.help or '')} |" for action in shown]
         lines.append("")
     if cells := examples(magic):
         lines.append("```ipython\n" + "\n\n".join(cells) + "\n```\n")
     return "\n".join(lines)
-
-
-def _usage(parser: argparse.ArgumentParser) -> str:
-    usage = " ".join(parser.format_usage().replace("::", "").split())
-    return f"%{usage}" if parser.prog == "flame" else usage
 
 
 def _argument(action: argparse.Action) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
-from IPython.core.magic import line_magic, magics_class, no_var_expand
+from IPython.core.magic import line_magic, magics_class
 from IPython.core.magic_arguments import argument, magic_arguments
 
 from flame_kernel.errors import ConfigurationError
@@ -38,7 +38,6 @@ class ClusterMagics(FlameMagic):
     @argument("-k", "--kernel", help="the kernelspec or environment that scheduler and workers run in")
     @argument("-l", "--lease", default="1 hour", help="how long it stays when nobody is there, such as 8h")
     @argument("-c", "--close", action="store_true", help="end the notebook's cluster, or the one of that name")
-    @no_var_expand
     @line_magic
     def flame_cluster(self, line: str) -> Any:
         """Begin a Dask cluster on these hosts, and return its Client, on which Dask computes from now on.

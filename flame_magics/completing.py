@@ -82,7 +82,7 @@ class Completing:
         return _result([SimpleCompletion(text=one.text, type=one.type or None) for one in found], fragment)
 
     def _arguments(self, place: Arguments) -> SimpleMatcherResult:
-        magic = self._shell.find_line_magic(place.magic) or self._shell.find_cell_magic(place.magic)
+        magic = self._shell.find_magic(place.magic, "cell" if place.cell else "line")
         parser = getattr(magic, "parser", None)
         if parser is None:
             return _result([], "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from IPython.core.magic import line_magic, magics_class, no_var_expand, output_can_be_silenced
+from IPython.core.magic import line_magic, magics_class, output_can_be_silenced
 from IPython.core.magic_arguments import argument, magic_arguments
 
 from flame_kernel import Flame, connect
@@ -36,7 +36,6 @@ class ConnectingMagics(FlameMagic):
         action="store_true",
         help="make it the default connection, which the first is; with -n alone, that of an open one",
     )
-    @no_var_expand
     @output_can_be_silenced
     @line_magic
     def flame_connect(self, line: str) -> Flame:
@@ -52,8 +51,8 @@ class ConnectingMagics(FlameMagic):
         """
         arguments = parse(self.flame_connect, line)
         with short_errors():
-            known = [connected.name for connected in self.connections.items()]
-            if arguments.default and arguments.target is None and arguments.name in known:
+            new = arguments.target or arguments.session or arguments.kernel or arguments.observe
+            if arguments.default and arguments.name and not new:
                 return self.connections.set_default(arguments.name)
             flame = connect(
                 arguments.target,
@@ -65,7 +64,7 @@ class ConnectingMagics(FlameMagic):
         session = flame.session
         options = [session.address, *_given("-s", arguments.session), *_given("-k", arguments.kernel)]
         options += ["-o"] if arguments.observe else []
-        name = self.connections.name_for(flame, arguments.name)
+        name = self.connections.name_for(flame, arguments.name or None)
         self.connections.add(Connected.by("%flame_connect", flame, name, *options), arguments.default)
         if flame.unseen:
             where = "" if self.connections.target() == session.address else f" {session.address}"
@@ -78,7 +77,6 @@ class ConnectingMagics(FlameMagic):
     @magic_arguments()
     @argument("name", metavar="NAME", nargs="?", help="which connection; the default one unless told")
     @argument("--kill", action="store_true", help="end the session as well, with its process, for everyone")
-    @no_var_expand
     @line_magic
     def flame_disconnect(self, line: str) -> None:
         """Close a connection; a private session ends with it, a named one goes on unless it's killed.
@@ -106,7 +104,6 @@ class ConnectingMagics(FlameMagic):
         say(f"disconnected from {connected.name}: {ended}")
 
     @magic_arguments()
-    @no_var_expand
     @line_magic
     def flame_status(self, line: str) -> Status:
         """Show all connections: where they lead, and whether their links are up.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from IPython.core.error import StdinNotImplementedError
-from IPython.core.magic import line_magic, magics_class, no_var_expand
+from IPython.core.magic import line_magic, magics_class
 from IPython.core.magic_arguments import magic_arguments
 
 from flame_magics.base import FlameMagic
@@ -16,7 +16,6 @@ class ConsoleMagics(FlameMagic):
 
     @magic_arguments()
     @target_argument
-    @no_var_expand
     @line_magic
     def flame_console(self, line: str) -> None:
         """Open a console: each line runs in the session as a cell does; ``exit()`` ends it, and the session goes on.
@@ -35,7 +34,6 @@ class ConsoleMagics(FlameMagic):
 
     @magic_arguments()
     @target_argument
-    @no_var_expand
     @line_magic
     def flame_debug(self, line: str) -> None:
         """Look at the frames over there that the last error came from, as ``%debug`` does with local ones.

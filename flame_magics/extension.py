@@ -13,6 +13,7 @@ from flame_magics.completing import Completing
 from flame_magics.connecting import ConnectingMagics
 from flame_magics.connections import Connections
 from flame_magics.console import ConsoleMagics
+from flame_magics.expressions import ExpressionMagics
 from flame_magics.inspecting import Inspecting
 from flame_magics.modules import ModuleMagics, Resending
 from flame_magics.moving import MovingMagics
@@ -25,6 +26,7 @@ MAGICS: tuple[type[FlameMagic], ...] = (
     ConnectingMagics,
     SessionMagics,
     CellMagics,
+    ExpressionMagics,
     ClusterMagics,
     PortMagics,
     MovingMagics,

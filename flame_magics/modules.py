@@ -8,13 +8,13 @@ from typing import Any
 
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
-from IPython.core.magic import line_magic, magics_class, no_var_expand
+from IPython.core.magic import line_magic, magics_class
 from IPython.core.magic_arguments import argument, magic_arguments
 from IPython.display import Code
 
 from flame_magics.base import FlameMagic
 from flame_magics.connections import Connected, Connections
-from flame_magics.usage import parse, say, short_errors, target_argument, targets_argument, unquoted
+from flame_magics.usage import parse, say, short_errors, target_argument, targets_argument
 
 # How long sending a module again may keep a cell waiting, in seconds.
 _PATIENCE_S = 10.0
@@ -41,7 +41,6 @@ class ModuleMagics(FlameMagic):
     @argument(
         "alias", nargs="*", metavar="as ALIAS", help="what to call it here; the last part of its name unless told"
     )
-    @no_var_expand
     @line_magic
     def flame_module(self, line: str) -> None:
         """Put a module of the session into the notebook: what is called, read or set in it happens over there.
@@ -67,14 +66,14 @@ class ModuleMagics(FlameMagic):
     @magic_arguments()
     @targets_argument
     @argument("--once", action="store_true", help="don't send it again when it changes")
-    @argument("modules", nargs="+", metavar="LOCAL_MODULE", type=unquoted, help="names, files or folders of packages")
-    @no_var_expand
+    @argument("modules", nargs="+", metavar="LOCAL_MODULE", help="names, files or folders of packages")
     @line_magic
     def flame_sendmodule(self, line: str) -> None:
         """Send modules of this machine as they are now, so that code over there can import them.
 
         When one of them changes on disk, it's sent again before the next cell runs, and takes the place of the old one
-        wherever that was imported. Its twins are ``flame.sendmodule`` and ``flame.resend``.
+        for all that have imported the module. What was taken out of it by ``from tools import f`` stays as it was until
+        that is run again. Its twins are ``flame.sendmodule`` and ``flame.resend``.
 
         Example::
 
@@ -89,11 +88,8 @@ class ModuleMagics(FlameMagic):
 
     @magic_arguments()
     @target_argument
-    @argument(
-        "-o", "--output", metavar="LOCAL_PATH", type=unquoted, help="a file to write it to, instead of showing it"
-    )
+    @argument("-o", "--output", metavar="LOCAL_PATH", help="a file to write it to, instead of showing it")
     @argument("module", metavar="REMOTE_MODULE", help="its dotted name")
-    @no_var_expand
     @line_magic
     def flame_getmodule(self, line: str) -> Source | None:
         """Show the source of a module over there; it is text for a notebook that gives it a name.

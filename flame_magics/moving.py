@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from IPython.core.magic import line_magic, magics_class, needs_local_scope, no_var_expand
+from IPython.core.magic import line_magic, magics_class, needs_local_scope
 from IPython.core.magic_arguments import argument, magic_arguments
 
 from flame_kernel import Flame, is_remote
 from flame_magics.base import FlameMagic
-from flame_magics.usage import names, parse, say, short_errors, shorten, target_argument, targets_argument, unquoted
+from flame_magics.usage import pairs, parse, say, short_errors, shorten, target_argument, targets_argument
 
 # What put and get share.
 _links = argument(
@@ -20,17 +20,6 @@ _links = argument(
     help="symbolic links in folders: copied as links, followed, or left out",
 )
 _quiet = argument("-q", "--quiet", action="store_true", help="no progress bar")
-
-
-def pairs(values: list[str] | None) -> list[tuple[str, str]]:
-    """Return the names in options such as ``x,y`` or ``local=remote``, as pairs of local and remote name.
-
-    Example:
-        >>> pairs(["x,here=there"])
-        [('x', 'x'), ('here', 'there')]
-    """
-    split = [name.partition("=") for name in names(values)]
-    return [(local.strip(), (remote or local).strip()) for local, _, remote in split]
 
 
 def push(flame: Flame, values: list[str] | None, *namespaces: dict[str, Any]) -> None:
@@ -90,7 +79,6 @@ class MovingMagics(FlameMagic):
     @targets_argument
     @argument("names", nargs="+", metavar="VARIABLE", help="variables of the notebook: x, or x,y, or local=remote")
     @needs_local_scope
-    @no_var_expand
     @line_magic
     def flame_push(self, line: str, local_ns: dict[str, Any] | None = None) -> None:
         """Copy variables of the notebook into the session, each whole; its twin is ``flame.push``.
@@ -113,7 +101,6 @@ class MovingMagics(FlameMagic):
     @argument(
         "-w", "--whole", action="store_true", help="whatever their size; else what is too large comes as a handle"
     )
-    @no_var_expand
     @line_magic
     def flame_pull(self, line: str) -> None:
         """Copy variables of the session into the notebook.
@@ -136,9 +123,8 @@ class MovingMagics(FlameMagic):
     @targets_argument
     @_links
     @_quiet
-    @argument("local", nargs="+", metavar="LOCAL_PATH", type=unquoted, help="files and folders, with ~ and wildcards")
-    @argument("remote", metavar="REMOTE_PATH", type=unquoted, help="where to; a / at its end for: into this folder")
-    @no_var_expand
+    @argument("local", nargs="+", metavar="LOCAL_PATH", help="files and folders, with ~ and wildcards")
+    @argument("remote", metavar="REMOTE_PATH", help="where to; a / at its end for: into this folder")
     @line_magic
     def flame_put(self, line: str) -> Any:
         """Copy files and folders to the session's host, with a bar if it takes a while; its twin is ``flame.put``.
@@ -160,9 +146,8 @@ class MovingMagics(FlameMagic):
     @target_argument
     @_links
     @_quiet
-    @argument("remote", nargs="+", metavar="REMOTE_PATH", type=unquoted, help="files and folders, with ~ and wildcards")
-    @argument("local", metavar="LOCAL_PATH", type=unquoted, help="where to; a / at its end for: into this folder")
-    @no_var_expand
+    @argument("remote", nargs="+", metavar="REMOTE_PATH", help="files and folders, with ~ and wildcards")
+    @argument("local", metavar="LOCAL_PATH", help="where to; a / at its end for: into this folder")
     @line_magic
     def flame_get(self, line: str) -> Any:
         """Copy files and folders from the session's host, with the rules of ``%flame_put``; its twin is ``flame.get``.

@@ -15,8 +15,8 @@ _MAGIC = re.compile(r"^(?:[^%#'\"]*=)?\s*(%%?)(flame\w*)(?=[ \t]|$)")
 _TARGET = re.compile(r"(?:^|\s)(?:-t\s*=?|--target[\s=])\s*[\"']?([^\s\"'-][^\s\"']*)")
 
 
-# An expression may say where it is evaluated; until that is complete, it is the magic's line that is written.
-_EXPRESSION = re.compile(r"\s*(?:(?:-t|--target)[ =]\s*(\S+)\s+)?")
+# Options may stand before an expression; until they are complete, it is the magic's line that is written.
+_EXPRESSION = re.compile(r"\s*(?:(?:-t|--target)[ =]\s*(\S+)\s+|--timeout[ =]\s*\S+\s+|--quiet\s+)*")
 _OPTION = re.compile(r"\s*(?:-[^\s=]*(?:\s+\S*)?|-\S+=\S*)")
 
 
@@ -44,12 +44,14 @@ class Arguments:
         target: What its ``-t`` says; empty for the default connection.
         before: The words before the one that is written.
         word: What there is of that.
+        cell: Whether it is the first line of a cell.
     """
 
     magic: str
     target: str
     before: tuple[str, ...]
     word: str
+    cell: bool = False
 
 
 Place = Code | Arguments
@@ -67,7 +69,7 @@ def find(lines: Sequence[str], row: int, column: int) -> Place | None:
         >>> find(["%%flame -t gpu1", "x.app"], 1, 5)
         Code(target='gpu1', code='x.app', cursor=5)
         >>> find(["%flame_put -t gpu1 da"], 0, 21)
-        Arguments(magic='flame_put', target='gpu1', before=('-t', 'gpu1'), word='da')
+        Arguments(magic='flame_put', target='gpu1', before=('-t', 'gpu1'), word='da', cell=False)
         >>> find(["y = %flame x.shape + 1"], 0, 14)
         Code(target='', code='x.shape + 1', cursor=3)
         >>> find(["x.app"], 0, 5) is None
@@ -88,14 +90,15 @@ def _in_line(line: str, column: int, first_line: bool) -> Place | None:
     if magic is None or column <= magic.end() or (magic[1] == "%%" and not first_line):
         return None
     written, after = line[magic.end() : column], line[magic.end() :]
-    if magic[2] == "flame" and magic[1] == "%" and not _OPTION.fullmatch(written):
-        prefix = _EXPRESSION.match(after)
-        assert prefix is not None  # it matches anything
+    begun, prefix = _EXPRESSION.match(written), _EXPRESSION.match(after)
+    assert begun is not None  # it matches anything
+    assert prefix is not None
+    if magic[2] == "flame" and magic[1] == "%" and not _OPTION.fullmatch(written, begun.end()):
         code = after[prefix.end() :]
         return Code(_first(prefix[1] or ""), code, max(0, len(written) - prefix.end()))
     words = written.split()
     word = words.pop() if words and not written[-1].isspace() else ""
-    return Arguments(magic[2], _target(after), tuple(words), word)
+    return Arguments(magic[2], _target(after), tuple(words), word, magic[1] == "%%")
 
 
 def _target(line: str) -> str:

@@ -6,13 +6,14 @@ import re
 from typing import Any
 
 from IPython.core.error import UsageError
-from IPython.core.magic import line_magic, magics_class, no_var_expand
+from IPython.core.magic import line_magic, magics_class
 from IPython.core.magic_arguments import argument, magic_arguments
 
 from flame_magics.base import FlameMagic
 from flame_magics.usage import parse, say, short_errors, target_argument
 
-_PORT = re.compile(r"(\d{1,5})(?::(\d{1,5}))?")
+_PORT = re.compile(r"(\d+)(?::(\d+))?", re.ASCII)
+_LAST_PORT = 65_535
 
 
 @magics_class
@@ -26,7 +27,6 @@ class PortMagics(FlameMagic):
     @argument("--bind", metavar="ADDRESS", default="127.0.0.1", help="where to listen")
     @argument("-c", "--close", action="store_true", help="end the forwarding of this port, or of all")
     @target_argument
-    @no_var_expand
     @line_magic
     def flame_forward(self, line: str) -> Any:
         """Let a port of the session's machine be reached on this one; without a port list what is forwarded.
@@ -60,4 +60,8 @@ def _pair(text: str | None) -> tuple[int | None, int | None]:
     found = _PORT.fullmatch(text)
     if found is None:
         raise UsageError(f"{text!r} is no port: say 8787, or 8787:8000 for another one to reach it at")
-    return int(found[1]), int(found[2]) if found[2] else None
+    port, at = int(found[1]), int(found[2]) if found[2] else None
+    for number, least in ((port, 1), (at, 0)):  # to reach it at 0 is to reach it at any that is free
+        if number is not None and not least <= number <= _LAST_PORT:
+            raise UsageError(f"{number} is no port: they are numbered from 1 to {_LAST_PORT}")
+    return port, at

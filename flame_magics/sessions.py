@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from IPython.core.magic import line_magic, magics_class, no_var_expand, output_can_be_silenced
+from IPython.core.magic import line_magic, magics_class, output_can_be_silenced
 from IPython.core.magic_arguments import argument, magic_arguments
 
 from flame_kernel import Host
@@ -19,7 +19,6 @@ class SessionMagics(FlameMagic):
 
     @magic_arguments()
     @argument("target", metavar="HOST", nargs="?", help="a server; that of the default connection unless told")
-    @no_var_expand
     @output_can_be_silenced
     @line_magic
     def flame_sessions(self, line: str) -> Any:
@@ -41,7 +40,6 @@ class SessionMagics(FlameMagic):
     @argument("-n", "--name", help="what to call the connection; the session's name unless told")
     @argument("-f", "--follow", action="store_true", help="show what it goes on to show until no cell runs any more")
     @argument("--default", action="store_true", help="make it the default connection, which the first is")
-    @no_var_expand
     @line_magic
     def flame_attach(self, line: str) -> None:
         """Attach this notebook to a session that is there already, and show what nobody has seen of it.
@@ -68,7 +66,6 @@ class SessionMagics(FlameMagic):
 
     @magic_arguments()
     @argument("name", metavar="NAME", nargs="?", help="which connection; the default one unless told")
-    @no_var_expand
     @line_magic
     def flame_interrupt(self, line: str) -> None:
         """Interrupt the cell that runs in a session, as the stop button does.
@@ -85,7 +82,6 @@ class SessionMagics(FlameMagic):
 
     @magic_arguments()
     @argument("name", metavar="NAME", nargs="?", help="which connection; the default one unless told")
-    @no_var_expand
     @line_magic
     def flame_restart(self, line: str) -> None:
         """Start a new process in place of a session's; its variables are gone.

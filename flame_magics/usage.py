@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import keyword
+import shlex
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import argument
+from IPython.utils.text import DollarFormatter
 
 from flame_kernel.errors import FlameError, RemoteError
 
@@ -25,7 +28,7 @@ targets_argument = argument(
 
 
 def parse(magic: Callable[..., Any], line: str) -> Namespace:
-    """Read a magic's line.
+    """Read a magic's line, whose words and quotes are those of a shell; a backslash is a character as others are.
 
     Args:
         magic: The magic, which is decorated with ``magic_arguments``.
@@ -36,20 +39,40 @@ def parse(magic: Callable[..., Any], line: str) -> Namespace:
     """
     parser = magic.parser  # type: ignore[attr-defined]  # what magic_arguments gives it
     try:
-        arguments: Namespace = parser.parse_argstring(line)
+        arguments: Namespace = parser.parse_args(_words(line))
     except (UsageError, ValueError) as error:
         raise wrong(magic, str(error)) from None
     return arguments
 
 
-def unquoted(text: str) -> str:
-    """Return an argument without the quotes around it, which IPython leaves there.
+def _words(line: str) -> list[str]:
+    r"""Return the words of a magic's line, without their quotes.
 
     Example:
-        >>> unquoted("'my data.csv'"), unquoted("data.csv")
-        ('my data.csv', 'data.csv')
+        >>> _words(r"-n 'my data' C:\new")
+        ['-n', 'my data', 'C:\\new']
     """
-    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
+    lexer = shlex.shlex(line, posix=True)
+    lexer.whitespace_split = True
+    lexer.commenters = lexer.escape = ""
+    return list(lexer)
+
+
+def expanded(line: str, namespace: Mapping[str, Any]) -> str:
+    """Return a line with ``$x`` and ``{x}`` replaced, as IPython does it itself where a line is nothing but options.
+
+    Args:
+        line: The line. It stays as it is when something in it names nothing.
+        namespace: Where names are looked up.
+
+    Example:
+        >>> expanded("-t $host -o {name}", {"host": "gpu1", "name": "df"}), expanded("{nothing}", {})
+        ('-t gpu1 -o df', '{nothing}')
+    """
+    try:
+        return DollarFormatter().vformat(line, [], dict(namespace))
+    except Exception:  # noqa: BLE001  # what stands in braces may raise anything
+        return line
 
 
 def wrong(magic: Callable[..., Any], what: str) -> UsageError:
@@ -66,6 +89,39 @@ def names(values: list[str] | None) -> list[str]:
         ['x', 'y', 'z']
     """
     return [name.strip() for value in values or () for name in value.split(",") if name.strip()]
+
+
+def pairs(values: list[str] | None) -> list[tuple[str, str]]:
+    """Return the variables in options such as ``x,y`` or ``local=remote``, as pairs of local and remote name.
+
+    Raises:
+        UsageError: One can't be a variable's name.
+
+    Example:
+        >>> pairs(["x,here=there"])
+        [('x', 'x'), ('here', 'there')]
+    """
+    found = []
+    for name in names(values):
+        local, equals, remote = (part.strip() for part in name.partition("="))
+        found.append((variable(local, name), variable(remote, name) if equals else local))
+    return found
+
+
+def variable(name: str, written: str | None = None) -> str:
+    """Return a variable's name.
+
+    Args:
+        name: The name.
+        written: What the user has typed, if that is more.
+
+    Raises:
+        UsageError: It can't be one.
+    """
+    if not name.isidentifier() or keyword.iskeyword(name):
+        inside = f" in {written!r}" if written not in (None, name) else ""
+        raise UsageError(f"{name!r}{inside} is no variable's name: say x, or x,y, or local=remote")
+    return name
 
 
 @contextmanager
@@ -95,6 +151,12 @@ def shorten(error: BaseException) -> BaseException:
     # functools.partial, not a closure: the exception has to stay picklable.
     error._render_traceback_ = partial(_line, error)  # type: ignore[attr-defined]  # what IPython looks for
     return error
+
+
+def one_line(error: BaseException, text: str) -> BaseException:
+    """Return an exception as a line of our own, which says what to do."""
+    error.args = (text,)
+    return shorten(error)
 
 
 def say(text: str) -> None:

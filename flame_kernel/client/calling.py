@@ -12,7 +12,7 @@ from flame_kernel.client.calls.proxies import RemoteObject
 from flame_kernel.client.calls.work import work
 from flame_kernel.client.connection import Connection
 from flame_kernel.client.modules import Modules
-from flame_kernel.errors import FlameError
+from flame_kernel.errors import FlameError, RemoteTraceback, SerializationError
 from flame_kernel.protocol.calls import Operation
 
 
@@ -224,8 +224,14 @@ class Calling:
             name: The name.
             value: The value.
             timeout: How long to wait, in seconds; ``None`` for as long as it takes.
+
+        Raises:
+            SerializationError: It can't cross by value; the message names it.
         """
-        self._connection.calls.call(Operation.PUSH, name, value, timeout=timeout)
+        try:
+            self._connection.calls.call(Operation.PUSH, name, value, timeout=timeout)
+        except SerializationError as error:
+            raise _named(error, name, value) from error.__cause__
 
     def pull(self, name: str, *, limit: int | None = None, timeout: float | None = None) -> Any:
         """Return the value of a name in the session's namespace, as ``flame[name]`` does.
@@ -245,7 +251,7 @@ class Calling:
 
     def __setitem__(self, name: str, value: Any) -> None:
         """Give a value a name in the session's namespace."""
-        self._connection.calls.call(Operation.PUSH, name, value)
+        self.push(name, value)
 
     def __getitem__(self, name: str) -> Any:
         """Return the value of a name in the session's namespace."""
@@ -268,3 +274,14 @@ class Calling:
             return list(self)
         except FlameError:  # a key that the user presses must not end in a traceback
             return []
+
+
+def _named(error: SerializationError, name: str, value: Any) -> SerializationError:
+    """Return the error of a value that did not cross, so that it says which; all that is sent is one tuple."""
+    why = error.__cause__
+    if isinstance(why, RemoteTraceback):  # it did, and can't be loaded there
+        return error
+    kind = type(value)
+    told = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    reason = " ".join(str(why).split()) if why is not None else str(error)
+    return SerializationError(f"{name!r} ({told}) can't cross by value: {reason}")

@@ -17,6 +17,7 @@ from flame_kernel.client.cells.cells import Cell, CellResult, request_for
 from flame_kernel.client.cells.display import END_OF_INPUT, Display
 from flame_kernel.client.cells.payloads import payloads
 from flame_kernel.client.connection import Connection
+from flame_kernel.client.unasked import in_our_words
 from flame_kernel.errors import FlameTimeout
 
 # How often what is shown in place changes at most, in seconds, and how many lines of a stream it has while it does.
@@ -154,7 +155,7 @@ class CellFuture(Future[CellResult]):
         error: BaseException | None = None
         try:
             self._gave = self._connection.cells.finish(self._cell, self._tee, False, None)
-            error = self._gave.error
+            error = in_our_words(self._gave.error, self._gave.outputs)
         except Exception as ended:  # noqa: BLE001  # it's the answer
             error = ended
         finally:

@@ -72,5 +72,5 @@ def test_its_examples_run(notebook: Kernel) -> None:
                 front.reply_input(prompts[0], ANSWERS[code])
         answer = front.finish(cell)
         assert answer.reply["status"] == "ok", (code, answer.reply, answer.text("stderr"))
-    assert front.execute("x, y, total, here").value == "(1, 6, 3, ['a', 'b'])"
+    assert front.execute("x, y, total, ten, here").value == "(1, 6, 3, 10, ['a', 'b'])"
     assert Path(front.execute("%pwd").value.strip("'"), "fetched.csv").read_text() == "3,4\n"

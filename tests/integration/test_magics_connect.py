@@ -19,8 +19,8 @@ from tests.integration.servers import FlameServer, until
 @pytest.mark.parametrize(
     ("code", "usage"),
     [
-        ("%%flame --frobnicate\n1", "usage: %flame [-t NAMES]"),
-        ("%%flame 1 + 1\n1", "usage: %flame [-t NAMES]"),
+        ("%%flame --frobnicate\n1", "usage: %%flame [-t NAMES]"),
+        ("%%flame 1 + 1\n1", "usage: %%flame [-t NAMES]"),
         ("%flame_connect --frobnicate", "usage: %flame_connect [-n NAME]"),
         ("%flame_disconnect a b", "usage: %flame_disconnect [--kill] [NAME]"),
         ("%flame_status please", "usage: %flame_status"),
@@ -38,10 +38,11 @@ def test_what_is_typed_wrong_is_told_how_it_is_right(notebook: LocalNotebook, co
 def test_every_magic_has_help(notebook: LocalNotebook) -> None:
     found = notebook.run(
         "magics = get_ipython().magics_manager.magics\n"
-        "{name: f.__doc__ for kind in magics.values() for name, f in kind.items() if name.startswith('flame')}"
+        "{'%' * (kind == 'cell') + name: f.__doc__ for kind, all in magics.items() for name, f in all.items() "
+        "if name.startswith('flame')}"
     )
     helps: dict[str, str] = ast.literal_eval(value(found))
-    assert {"flame", "flame_connect", "flame_status", "flame_result", "flame_attach"} <= set(helps)
+    assert {"flame", "%flame", "flame_connect", "flame_status", "flame_result", "flame_attach"} <= set(helps)
     for name, told in helps.items():
         assert told.startswith(f"::\n\n  %{name}"), name
         assert "Example::" in told, name

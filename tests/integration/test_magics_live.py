@@ -98,11 +98,14 @@ def test_the_stop_button_twice_leaves_the_session_which_goes_on(
     kernel.interrupt()
     reply = frontend.finish(cell).reply
     assert reply["ename"] == "CellLeft"
-    told = re.fullmatch(r"CellLeft: left session '.*', which goes on; (.*) comes back", "".join(reply["traceback"]))
+    told = re.fullmatch(
+        r"CellLeft: left session '(.*)', which goes on until somebody ends it \(flame kill \S+ \1\); (.*) comes back",
+        "".join(reply["traceback"]),
+    )
     assert told
     ended = frontend.execute("%%flame -t stubborn\n1")
-    assert ended.reply["evalue"] == f"the connection 'stubborn' has ended: {told[1]} connects again"
-    back = frontend.start(f"{told[1]} -f")
+    assert ended.reply["evalue"] == f"the connection 'stubborn' has ended: {told[2]} connects again"
+    back = frontend.start(f"{told[2]} -f")
     gate.touch()
     assert "ended" in frontend.finish(back).text()
     assert frontend.execute("%flame -t stubborn 1 + 1").value == "2"

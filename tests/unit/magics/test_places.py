@@ -41,7 +41,10 @@ def at(text: str) -> places.Place | None:
         ("%flame (-t, gp|)", Code("", "(-t, gp)", 7)),
         ("%flame_put -t gpu1 data/|", Arguments("flame_put", "gpu1", ("-t", "gpu1"), "data/")),
         ("%flame_put a | -t gpu1", Arguments("flame_put", "gpu1", ("a",), "")),
-        ("%%flame -|", Arguments("flame", "", (), "-")),
+        ("%%flame -|", Arguments("flame", "", (), "-", cell=True)),
+        ("%flame --timeout 3 df.sha| + 1", Code("", "df.sha + 1", 6)),
+        ("x = %flame --quiet -t gpu1 df.sha|", Code("gpu1", "df.sha", 6)),
+        ("%flame --quiet -t gp|", Arguments("flame", "gp", ("--quiet", "-t"), "gp")),
         ("x = 1\n  src = %flame_getmodule too|", Arguments("flame_getmodule", "", (), "too")),
     ],
 )

@@ -9,8 +9,8 @@ from IPython.core.error import UsageError
 from IPython.core.magic_arguments import argument, magic_arguments
 
 from flame_kernel.errors import ConnectError, RemoteError
-from flame_magics.cells import _split
-from flame_magics.usage import names, parse, short_errors
+from flame_magics.expressions import split
+from flame_magics.usage import expanded, names, pairs, parse, short_errors
 
 
 @magic_arguments()
@@ -22,7 +22,7 @@ def magic(line: str) -> None:
 
 def test_a_line_that_is_right() -> None:
     arguments = parse(magic, "gpu1 -n 'a name'")
-    assert (arguments.target, arguments.name.strip("'")) == ("gpu1", "a name")
+    assert (arguments.target, arguments.name) == ("gpu1", "a name")
 
 
 @pytest.mark.parametrize("line", ["-x", "a b", "-n", "'no end"])
@@ -52,19 +52,87 @@ def test_an_error_of_remote_code_keeps_its_frames() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "target", "expression"),
+    ("line", "options", "expression"),
     [
-        ("df.shape", None, "df.shape"),
-        ("-t gpu1 df.shape", "gpu1", "df.shape"),
-        ("--target=gpu1 df.shape", "gpu1", "df.shape"),
-        ("-t a,b x + 1", "a,b", "x + 1"),
-        ("-t all x", "all", "x"),
-        ("-t", None, "-t"),
-        ("-t + 1", None, "-t + 1"),
-        ("-t if x else y", None, "-t if x else y"),
-        ("-t in x", None, "-t in x"),
-        ("-x.y", None, "-x.y"),
+        ("df.shape", "", "df.shape"),
+        ("-t gpu1 df.shape", "-t gpu1", "df.shape"),
+        ("--target=gpu1 df.shape", "--target=gpu1", "df.shape"),
+        ("-t a,b x + 1", "-t a,b", "x + 1"),
+        ("-t all x", "-t all", "x"),
+        ("-t 'a b' 'x'", "-t 'a b'", "'x'"),
+        ("-t $host {1: 2}", "-t $host", "{1: 2}"),
+        ("-t {host} x", "-t {host}", "x"),
+        ("--quiet 1 + 1", "--quiet", "1 + 1"),
+        ("--timeout 3 -t gpu1 --quiet -x", "--timeout 3 -t gpu1 --quiet", "-x"),
+        ("--timeout=0.5 [1]", "--timeout=0.5", "[1]"),
+        ("-t gpu1", "-t gpu1", ""),
+        ("-t", "", "-t"),
+        ("-t + 1", "", "-t + 1"),
+        ("-t (x)", "", "-t (x)"),
+        ("-t if x else y", "", "-t if x else y"),
+        ("-t in x", "", "-t in x"),
+        ("-o in x", "", "-o in x"),
+        ("-o.x", "", "-o.x"),
+        ("-i", "", "-i"),
+        ("--quiet.x", "", "--quiet.x"),
+        ("-x.y", "", "-x.y"),
+        ("u -t b", "", "u -t b"),
+        ("'x' '-t b'", "", "'x' '-t b'"),
     ],
 )
-def test_an_expression_may_say_where(line: str, target: str | None, expression: str) -> None:
-    assert _split(line) == (target, expression)
+def test_options_may_stand_before_an_expression(line: str, options: str, expression: str) -> None:
+    assert split(line) == (options, expression)
+
+
+@pytest.mark.parametrize(
+    "line", ["-o u u", "-O kept 1 + 1", "-i x x", "--bg 1", "-t a --keep=y 1", "--quiet --output y y"]
+)
+def test_options_of_cells_do_not_become_python(line: str) -> None:
+    with pytest.raises(UsageError, match=r"^--?\w+ belongs to %%flame cells; [^\n]*$"):
+        split(line)
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "target"),
+    [
+        ('-n "all"', "all", None),
+        ("-n 'a b' c", "a b", "c"),
+        ('--name="a b"', "a b", None),
+        ('-n ""', "", None),
+        (r"C:\new -n a\b", r"a\b", r"C:\new"),
+        ('it"\'"s -n \'say "it"\'', 'say "it"', "it's"),
+        ("a#b", None, "a#b"),
+    ],
+)
+def test_quotes_are_those_of_a_shell(line: str, name: str | None, target: str | None) -> None:
+    arguments = parse(magic, line)
+    assert (arguments.name, arguments.target) == (name, target)
+
+
+def test_what_is_expanded_and_what_is_not() -> None:
+    names_here = {"x": 1, "d": {"k": "v"}, "s": "a b"}
+    assert expanded("-t $x {x + 1} {d['k']} $$x {{x}} $s", names_here) == "-t 1 2 v $x {x} a b"
+    for line in ("{missing}/$x", "$missing {x}", "a{", "{}", "{1/0}"):
+        assert expanded(line, names_here) == line
+
+
+def test_pairs_of_names() -> None:
+    assert pairs(["x,y=z", " a = b "]) == [("x", "x"), ("y", "z"), ("a", "b")]
+    assert pairs(None) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("u=1", "'1' in 'u=1'"),
+        ("u=a.b", "'a.b' in 'u=a.b'"),
+        ("=", "'' in '='"),
+        ("u=", "'' in 'u='"),
+        ("x,1y", "'1y'"),
+        ("if", "'if'"),
+    ],
+)
+def test_what_is_no_variable_is_refused(value: str, told: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        pairs([value])
+    assert str(caught.value) == f"{told} is no variable's name: say x, or x,y, or local=remote"
