@@ -48,6 +48,6 @@ def _pair(text: str) -> tuple[int, int | None]:
     found = _PORT.fullmatch(text)
     if found is None or not all(0 < int(number) <= _LAST_PORT for number in found.groups() if number):
         raise click.UsageError(
-            f"{text!r} is no port, a number from 1 to 65535: say 8787, or 8787:8000 for another one to reach it at"
+            f"{text!r} is no port: say 8787, or 8787:8000 for another one to reach it at; from 1 to 65535"
         )
     return int(found[1]), int(found[2]) if found[2] else None
