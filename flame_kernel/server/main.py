@@ -25,7 +25,7 @@ from flame_kernel.security.zap import zap
 from flame_kernel.server.access import Access
 from flame_kernel.server.audit import Audit
 from flame_kernel.server.config import ServerConfig
-from flame_kernel.server.control import Control
+from flame_kernel.server.control import Control, Running
 from flame_kernel.server.descriptors import make_room
 from flame_kernel.server.direct import DirectLanes
 from flame_kernel.server.doorkeeper import Doorkeeper
@@ -149,7 +149,7 @@ async def serve(
             gate.listener = ZmqListener(zmq_socket, gate, doorway)
             gates.append(gate)
             listeners.append(gate.listener)
-        await control.start()
+        await control.start(Running(config.host, port, keys.public) if port else None)
         on_ready(Listening(config.host, port, config.socket, keys))
         notify(environ, READY)
         if config.until_idle:
