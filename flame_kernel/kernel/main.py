@@ -29,6 +29,9 @@ from flame_kernel.transport.channels import ConnectionInfo
 # How long the session may take to be there, in seconds; a frontend waits meanwhile, and can interrupt and shut down.
 _OPEN_S = 60.0
 
+# How many characters of the notebook's name its session is known by.
+_READABLE = 80
+
 
 def main() -> None:
     """Run the bridge for one notebook."""
@@ -85,5 +88,7 @@ def _session_name(connection_file: Path, environ: Mapping[str, str]) -> str:
         return environ["FLAME_SESSION"]
     # Jupyter keeps the connection file over restarts: the bridge that follows finds the session of the one before. The
     # notebook's name, which Jupyter Server tells, is for people only: programs that run inside a notebook inherit it.
-    notebook = Path(environ.get("JPY_SESSION_NAME") or "notebook").stem
-    return f"{notebook}-{connection_file.stem.removeprefix('kernel-')[:12]}"
+    # It may be as long as a file's name can be, and hold what can't be printed; a session's name may not.
+    notebook = Path(environ.get("JPY_SESSION_NAME") or "notebook").stem[:_READABLE]
+    name = f"{notebook}-{connection_file.stem.removeprefix('kernel-')[:12]}"
+    return "".join(letter if letter.isprintable() else "_" for letter in name)

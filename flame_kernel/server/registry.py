@@ -87,6 +87,7 @@ class Registry:
             UnknownSession: There is none of that name, and the client does not want to start one.
             KernelStartFailed: The kernel did not come up.
             LimitExceeded: There are as many sessions as the server allows.
+            SessionError: It would have to be started, and that's no name for one.
         """
         # A client that greets again, because the answer was lost on the way, must find the private session it began.
         key = SessionKey(owner, hello.session or f"private-{hello.attachment[:12]}")
@@ -101,6 +102,8 @@ class Registry:
             return await asyncio.shield(task), False
         if hello.existing:
             raise self.unknown(owner, hello.session)
+        if hello.session:
+            _require_name(hello.session)
         if len(self._sessions) + len(self._starting) >= self._config.limits.sessions:
             raise LimitExceeded(
                 f"this server runs {self._config.limits.sessions} sessions already, which is its limit "
@@ -129,8 +132,7 @@ class Registry:
             SessionError: There is one of that name already, or it's no name.
         """
         key = SessionKey(session.key.owner, name)
-        if not (name.strip() and name.isprintable() and len(name) <= _LONGEST_NAME):
-            raise SessionError(f"{name!r} is no name for a session; take one of up to {_LONGEST_NAME} characters")
+        _require_name(name)
         if (key in self._sessions and self._sessions[key] is not session) or key in self._starting:
             raise SessionError(f"there is a session {name!r} already; end it, or take another name")
         del self._sessions[session.key]
@@ -208,3 +210,19 @@ class Registry:
     def _forget(self, session: Session) -> None:
         if self._sessions.pop(session.key, None) is not None and not self._sessions:
             self._on_idle()
+
+
+def _require_name(name: str) -> None:
+    if not (name.strip() and name.isprintable() and len(name) <= _LONGEST_NAME):
+        raise SessionError(
+            f"{_shortened(name)} is no name for a session; take up to {_LONGEST_NAME} characters that can be printed"
+        )
+    if "/" in name:
+        raise SessionError(
+            f"{name!r} is no name for a session: with a slash it would be another key's (owner/name), and none that "
+            "this key may use is called so; take a name without a slash"
+        )
+
+
+def _shortened(name: str) -> str:
+    return repr(name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…")
