@@ -104,15 +104,23 @@ class Registry:
             raise self.unknown(owner, hello.session)
         if hello.session:
             _require_name(hello.session)
-        if len(self._sessions) + len(self._starting) >= self._config.limits.sessions:
-            raise LimitExceeded(
-                f"this server runs {self._config.limits.sessions} sessions already, which is its limit "
-                "(limits.sessions); end one of them first"
-            )
+        self._require_room()
         task = asyncio.create_task(self._start(key, hello))
         self._starting[key] = task
         task.add_done_callback(lambda _: self._starting.pop(key))
         return await asyncio.shield(task), True
+
+    async def restart(self, session: Session) -> None:
+        """Start a new process in place of a session's.
+
+        Raises:
+            LimitExceeded: It died, and there are as many others as the server allows.
+            SessionError: It's being restarted already, or has ended.
+            KernelStartFailed: The new one does not come up.
+        """
+        if session.state is SessionState.DEAD:
+            self._require_room()
+        await session.restart()
 
     def find(self, owner: str, name: str) -> Session | None:
         """Return a running session, ``None`` when there's none of that name."""
@@ -156,6 +164,10 @@ class Registry:
         """Return all sessions."""
         return list(self._sessions.values())
 
+    def dead(self) -> list[Session]:
+        """Return the sessions whose process has ended by itself."""
+        return [session for session in self._sessions.values() if session.state is SessionState.DEAD]
+
     async def close(self) -> None:
         """Let go of all sessions, which stay for the next server; what is still being started ends."""
         for task in self._starting.values():
@@ -165,6 +177,14 @@ class Registry:
         await asyncio.gather(*(session.gone() for session in ending))
         for session in self._sessions.values():
             session.leave()
+
+    def _require_room(self) -> None:
+        # A dead session runs nothing; how many of them are kept is bounded by itself (see lease.py).
+        if len(self._sessions) - len(self.dead()) + len(self._starting) >= self._config.limits.sessions:
+            raise LimitExceeded(
+                f"this server runs {self._config.limits.sessions} sessions already, which is its limit "
+                "(limits.sessions); end one of them first"
+            )
 
     async def _start(self, key: SessionKey, hello: Hello) -> Session:
         # Only a client on this machine, by the unix socket, works in the same folders.
