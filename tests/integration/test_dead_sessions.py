@@ -9,23 +9,7 @@ import pytest
 
 from flame_kernel import Host, connect
 from flame_kernel.errors import LimitExceeded, SessionDied
-from tests.integration.servers import FlameServer, pair, until
-
-
-@pytest.fixture
-def with_limits(lone_server: Callable[..., FlameServer]) -> Callable[..., FlameServer]:
-    """Make a server with limits of its own that looks after its sessions often; this process is paired with it."""
-
-    def make(**limits: float) -> FlameServer:
-        server = lone_server()
-        server.stop()
-        lines = "\n".join(f"{name} = {value}" for name, value in {"warm": 0, "lease_s": 1.0, **limits}.items())
-        (server.home / "config" / "server.toml").write_text(f'[limits]\n{lines}\n[direct]\nports = "none"\n')
-        server.start()
-        pair(server.invite)
-        return server
-
-    return make
+from tests.integration.servers import FlameServer, until
 
 
 def die(server: FlameServer, *sessions: str) -> None:
@@ -39,10 +23,11 @@ def states(host: Host) -> dict[str, str]:
 
 
 def test_dead_sessions_take_nobodys_place_until_they_are_restarted(with_limits: Callable[..., FlameServer]) -> None:
-    server = with_limits(sessions=2)
+    server = with_limits(warm=0, lease_s=1.0, sessions=2)
     die(server, "a", "b")
     with Host(server.address) as host:
         assert states(host) == {"a": "dead", "b": "dead"}
+        until(lambda: all(info.ends_in for info in host.sessions()))
         with connect(server.address) as flame, connect(server.address, session="named") as other:
             assert (flame.evaluate("1"), other.evaluate("2")) == (1, 2)
             with pytest.raises(LimitExceeded, match="runs 2 sessions already"):
@@ -58,20 +43,19 @@ def test_dead_sessions_take_nobodys_place_until_they_are_restarted(with_limits: 
 def test_a_dead_session_ends_when_nobody_came_for_it_and_a_living_one_stays(
     with_limits: Callable[..., FlameServer],
 ) -> None:
-    server = with_limits(away_s=2.0)
+    server = with_limits(warm=0, lease_s=1.0, away_s=2.0)
     connect(server.address, session="living").close()
     with Host(server.address) as host, connect(server.address, session="mortal") as flame:
         with pytest.raises(SessionDied):
             flame.execute("__import__('os')._exit(3)")
         assert {info.name: info.ends_in for info in host.sessions()} == {"living": None, "mortal": None}
         flame.close()
-        until(lambda: any(info.ends_in is not None for info in host.sessions() if info.name == "mortal"))
         until(lambda: states(host) == {"living": "ready"})
     assert len(records(server)) == 1
 
 
 def test_the_oldest_dead_sessions_make_room_for_others(with_limits: Callable[..., FlameServer]) -> None:
-    server = with_limits(sessions=2)
+    server = with_limits(warm=0, lease_s=1.0, sessions=2)
     with Host(server.address) as host:
         die(server, "first", "second", "third")
         until(lambda: states(host) == {"second": "dead", "third": "dead"})
