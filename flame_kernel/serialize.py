@@ -105,6 +105,8 @@ def dump(value: Any, plain: bool = False) -> tuple[Format, list[Buffer]]:
     try:
         data = pickle.dumps(value, protocol=5, buffer_callback=keep)
         by_name = b"__main__" in data
+    except SerializationError:
+        raise
     except Exception:  # noqa: BLE001  # a class's own __reduce__ may raise anything; cloudpickle has the last word
         by_name = True
     if by_name:
@@ -203,15 +205,37 @@ def _dump_code(value: Any, keep: Any) -> bytes:
     try:
         file = io.BytesIO()
         _pickler(cloudpickle.CloudPickler)(file, protocol=5, buffer_callback=keep).dump(value)
+    except SerializationError:
+        raise
     except Exception as error:  # a class's own __reduce__ may raise anything
-        raise SerializationError(f"{_describe(value)} can't cross by value: {_words(error)}") from error
+        raise SerializationError(f"{_describe(_culprit(value))} can't cross by value: {_words(error)}") from error
     return file.getvalue()
+
+
+def _crosses(value: Any) -> bool:
+    try:
+        dump(value)
+    except SerializationError:
+        return False
+    return True
+
+
+def _culprit(value: Any) -> Any:
+    """Return what of the operands of a call it is that can't cross: they are tuples in a tuple, and a dict."""
+    for part in value.values() if type(value) is dict else value if type(value) is tuple else ():
+        if not _crosses(part):
+            return _culprit(part)
+    return value
 
 
 @functools.lru_cache(maxsize=1)
 def _pickler(cloudpickler: Any) -> Any:
-    """Return cloudpickle's pickler, with memoryviews apart instead of copied into the pickle as bytes."""
-    table = ChainMap({memoryview: _reduce_view}, cloudpickler.dispatch_table)
+    """Return cloudpickle's pickler, with memoryviews apart instead of copied into the pickle as bytes.
+
+    And without what it makes of an open file: a copy in memory of all that is in it.
+    """
+    own: dict[type, Any] = {memoryview: _reduce_view, io.TextIOWrapper: _reduce_file}
+    table = ChainMap(own, cloudpickler.dispatch_table)
     return type("CodePickler", (cloudpickler,), {"dispatch_table": table})
 
 
@@ -221,6 +245,10 @@ def _reduce_view(view: memoryview) -> tuple[Any, ...]:
     if view.format not in _NATIVE or 0 in shape:  # what Python itself can't make a view of
         return memoryview, (pickle.PickleBuffer(view.tobytes()),)
     return view_of, (pickle.PickleBuffer(whole), view.format, shape)
+
+
+def _reduce_file(file: io.TextIOWrapper) -> tuple[Any, ...]:
+    raise TypeError("an open file belongs to its process")
 
 
 def view_of(memory: Buffer, form: Any, shape: tuple[int, ...]) -> memoryview:

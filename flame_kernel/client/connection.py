@@ -131,6 +131,7 @@ class Connection:
         Raises:
             NotPermitted: It only observes.
         """
+        self.require_open()
         self.require_more_than_observing("calls need")
 
     @property
@@ -409,6 +410,8 @@ class Connection:
             raise NotPermitted(f"this connection only observes ({self.where}); {what} the role execute there")
 
     def require_open(self) -> None:
-        """Raise the error that ended the connection, if it has ended."""
+        """Raise the error that ended the connection, if it has ended; or if this is a fork's copy of it."""
         if self._over is not None:
             raise self._over
+        if os.getpid() != self._pid:
+            raise LinkLost(f"this connection to {self.endpoint.name} was made before the fork; connect again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from types import ModuleType
 from typing import Any
 
@@ -81,7 +82,7 @@ class Several:
 def by_value(value: Any) -> bool:
     """Whether a value is one that is copied rather than referred to, if it can be."""
     kind = type(value)
-    return kind in _ATOMS or not (kind in _NOT_VALUES or hasattr(kind, "__next__"))
+    return kind in _VALUES or not (kind in _NOT_VALUES or hasattr(kind, "__next__"))
 
 
 def encode(value: Any, number: int, plain: bool, objects: Objects, client: bytes) -> tuple[list[Buffer], bool]:
@@ -122,6 +123,7 @@ def encode(value: Any, number: int, plain: bool, objects: Objects, client: bytes
     return encode_answer(Outcome.REFERENCE, number, Format.JSON, [refer(value, objects, client).encode()]), False
 
 
+_VALUES = _ATOMS | {io.BytesIO, io.StringIO}  # these are iterators too, of their lines
 _NOT_VALUES = frozenset({ByReference, ByPath, Several, ModuleType})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import gc
 import importlib
 import sys
 from functools import reduce
@@ -63,3 +64,17 @@ def attribute(owner: Any, name: str) -> Any:
                 if error.name != submodule:
                     raise
         raise
+
+
+def refers_to(found: Any, owner: Any) -> bool:
+    """Tell whether an attribute works on what it was got from, as ``df.loc`` does: a copy would change a copy.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> owner = SimpleNamespace()
+        >>> refers_to(SimpleNamespace(of=owner), owner), refers_to([owner], owner)
+        (True, False)
+    """
+    if type(found).__module__ == "builtins":  # data, which may be large to look through
+        return False
+    return any(one is owner for one in (*gc.get_referents(found), *getattr(found, "__dict__", {}).values()))

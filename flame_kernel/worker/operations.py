@@ -17,7 +17,7 @@ from flame_kernel.serialize import Parts, dump, load
 from flame_kernel.worker import iterators
 from flame_kernel.worker.about import about
 from flame_kernel.worker.answers import ByPath, ByReference, Several, UpTo
-from flame_kernel.worker.attributes import find, follow
+from flame_kernel.worker.attributes import find, follow, refers_to
 from flame_kernel.worker.describing import describe
 from flame_kernel.worker.failures import Sources
 from flame_kernel.worker.modules import SentModules
@@ -107,6 +107,7 @@ class Operations:
 
         Raises:
             ProtocolError: The operands are not those of the operation.
+            TypeError: What should be text is not.
         """
         if isinstance(operands, Parts):
             return ends.carry_out(operation, operands)
@@ -114,7 +115,7 @@ class Operations:
         if act is None or not isinstance(operands, (tuple, list)) or len(operands) != count:
             raise ProtocolError(f"a call came without what {operation.name.lower()} needs")
         if operation in _NAMED and not isinstance(operands[0], str):
-            raise ProtocolError(f"a call came without the text that {operation.name.lower()} needs")
+            raise TypeError(f"{operation.name.lower()} takes a string, not {operands[0]!r:.100}")
         return act(*operands)
 
     def load(self, form: int, parts: Any, plain: bool) -> Any:
@@ -141,7 +142,9 @@ class Operations:
         found = self._find(root, path)
         if isinstance(root, str) and not isinstance(found, ModuleType) and callable(found):
             return ByPath(found)
-        return ByPath(found) if inspect.isroutine(found) else found
+        if inspect.isroutine(found):
+            return ByPath(found)
+        return ByReference(found) if refers_to(found, self._find(root, path.rpartition(".")[0])) else found
 
     def operate(self, root: Any, path: str, operator: Any, args: Any) -> Any:
         """Apply an operator; what gives the object itself stays what it is."""

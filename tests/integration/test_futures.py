@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import gc
 import signal
 import sys
+import weakref
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 
@@ -61,6 +63,19 @@ def test_values_that_cannot_be_loaded_here_become_handles_however_many_come_toge
     )
     futures = [flame.submit(f"there.Thing({n})") for n in range(100)]
     assert [future.result(30).n for future in futures] == list(range(100))
+
+
+def test_a_future_that_is_done_is_let_go_of_without_the_garbage_collector(flame: Flame) -> None:
+    # A view of memory in a cycle crashes the collector of Python 3.11.
+    gc.disable()
+    try:
+        future = flame.submit(len, memoryview(b"abc"))
+        gone = weakref.ref(future)
+        assert future.result(20) == 3
+        del future
+        until(lambda: gone() is None)
+    finally:
+        gc.enable()
 
 
 def test_futures_run_side_by_side_and_beside_calls(flame: Flame, gate: Path) -> None:

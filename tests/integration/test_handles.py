@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import io
 import itertools
+import os
 import pickle
+import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from flame_kernel import Flame, connect
 from flame_kernel.client.calls.handles import Handle
-from flame_kernel.errors import FlameTimeout, LimitExceeded, SerializationError, UnknownHandle
+from flame_kernel.errors import FlameTimeout, LimitExceeded, LinkLost, SerializationError, UnknownHandle
 from tests.integration.servers import FlameServer, until
 
 COUNTED = """
@@ -331,3 +335,85 @@ def test_items_that_cannot_cross_are_handles(flame: Flame) -> None:
 def test_a_handle_of_a_string_is_no_modules_name(flame: Flame) -> None:
     text = flame.ref("'math'")
     assert (len(text), text.upper(), text[0], text.value()) == (4, "MATH", "m", "math")
+
+
+def test_an_iterator_that_was_run_ahead_is_no_argument_since_items_would_be_missing(flame: Flame) -> None:
+    untouched = flame.evaluate("(n for n in range(10))")
+    begun = flame.evaluate("(n for n in range(10))")
+    taken = [next(begun) for _ in range(4)]
+
+    assert flame.builtins.sum(untouched) == 45
+    with pytest.raises(SerializationError, match="run ahead"):
+        flame.builtins.sum(begun)
+    assert taken + list(begun) == list(range(10))
+
+
+def test_what_works_on_the_object_it_was_got_from_stays_with_it_and_data_does_not(flame: Flame) -> None:
+    flame.execute(
+        "class Places:\n"
+        "    def __init__(self, of): self.of = of\n"
+        "    def __setitem__(self, place, value): self.of.items[place] = value\n"
+        "class Table:\n"
+        "    def __init__(self): self.items = [1, 2, 3]\n"
+        "    at = property(Places)\n"
+        "table = Table()"
+    )
+    table = flame.ref("table")
+    table.at[1] = 20
+
+    assert table.items == [1, 20, 3]
+    assert type(table.items) is list
+
+
+def test_numpy_makes_an_array_of_a_handle_in_one_call(flame: Flame) -> None:
+    rows = flame.ref("[[1, 2], [3, 4]]")
+
+    assert np.array_equal(np.asarray(rows), [[1, 2], [3, 4]])
+    assert np.asarray(rows, dtype="float32").dtype == np.float32
+    assert np.array_equal(np.arange(2) + flame.ref("__import__('numpy').arange(2)"), [0, 2])
+
+
+def test_files_stay_where_they_are_open_and_files_in_memory_are_values(flame: Flame, tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("content", encoding="utf-8")
+
+    assert isinstance(flame.evaluate(f"[open({str(path)!r})]"), Handle)
+    with path.open(encoding="utf-8") as here, pytest.raises(SerializationError, match="TextIOWrapper"):
+        flame["file"] = here
+    assert flame.evaluate("__import__('io').BytesIO(b'abc')").getvalue() == b"abc"
+    flame["text"] = io.StringIO("abc")
+    assert flame["text"].read() == "abc"
+
+
+def test_what_cannot_cross_is_named_and_not_the_call_it_was_part_of(flame: Flame) -> None:
+    with pytest.raises(SerializationError, match=r"^a _thread.lock can't cross"):
+        flame["lock"] = threading.Lock()
+    with pytest.raises(SerializationError, match=r"^a generator can't cross"):
+        flame.builtins.dict(a=1, b=(n for n in ()))
+    with pytest.raises(TypeError, match="pull takes a string, not 3"):
+        flame[3]  # type: ignore[index]
+
+
+def test_a_fork_of_the_client_is_told_to_connect_anew(flame: Flame) -> None:
+    held = flame.ref("object()")
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        told = []
+        for attempt in (
+            lambda: flame.evaluate("1"),
+            lambda: flame.submit("1").result(5),
+            lambda: flame.run("1"),
+            held.value,
+        ):
+            try:
+                attempt()
+            except LinkLost as error:
+                told.append("before the fork" in str(error))
+        os.write(writing, bytes(told))
+        os._exit(0)
+    os.close(writing)
+    with open(reading, "rb") as pipe:
+        assert pipe.read() == bytes([True] * 4)
+    os.waitpid(pid, 0)
+    assert flame.evaluate("1 + 1") == 2

@@ -6,11 +6,13 @@ takes its time goes on beside the connection through the server, and takes its p
 
 from __future__ import annotations
 
+import errno
 import time
 
 import zmq
 
 from flame_kernel.client.calls.ways import Ways
+from flame_kernel.errors import LimitExceeded
 from flame_kernel.transport.blocking import Connection, Wake
 from flame_kernel.transport.interface import Endpoint
 
@@ -64,7 +66,7 @@ class Approach:
                 return attempt
             if attempt.gone:
                 self._give_up()
-        return Connection(self._context, self._ways.server, self._wake)
+        return self._connect(self._ways.server)
 
     def took(self, connection: Connection) -> None:
         """Note that a connection has been made use of."""
@@ -95,8 +97,19 @@ class Approach:
             self._attempt.close()
             self._attempt = None
 
+    def _connect(self, endpoint: Endpoint) -> Connection:
+        try:
+            return Connection(self._context, endpoint, self._wake)
+        except zmq.ZMQError as error:
+            if error.errno != errno.EMFILE:
+                raise
+            raise LimitExceeded(
+                "this process has as many files open as it may (ulimit -n), some of them for each thread that calls at "
+                "the same time; raise the limit, or call from fewer threads"
+            ) from None
+
     def _begin(self, direct: Endpoint) -> None:
-        self._attempt = Connection(self._context, direct, self._wake)
+        self._attempt = self._connect(direct)
         self._until = time.monotonic() + _ATTEMPT_S
 
     def _give_up(self) -> None:

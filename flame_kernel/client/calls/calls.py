@@ -178,6 +178,7 @@ class Calls:
         """Give a lane that's free, for a conversation of one's own."""
         if self._over is not None:
             raise self._over
+        self._place.require_calls()
         return self._lanes.borrowed()
 
     def renew(self) -> None:

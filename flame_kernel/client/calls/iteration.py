@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import operator
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Protocol
 
 from flame_kernel.client.calls.handles import Handle, Held
 from flame_kernel.client.calls.proxies import Caller, RemoteObject, with_remote_doc
-from flame_kernel.errors import FlameTimeout
+from flame_kernel.errors import FlameTimeout, SerializationError
 from flame_kernel.protocol.calls import Operation
 from flame_kernel.protocol.references import Reference, Root
 
@@ -114,6 +115,11 @@ class Chunks:
         self._ahead = None
         return chunk
 
+    @property
+    def ahead(self) -> bool:
+        """Whether items are here, or on their way, that nobody has taken."""
+        return self._ahead is not None or self._so_far is not None or operator.length_hint(self.items) > 0
+
     def leave(self) -> None:
         """Want no more."""
         self._done = True
@@ -168,6 +174,14 @@ class RemoteIterator(Handle):
         for item in self._flame_chunks.items:
             return item
         return self._flame_chunks.refill()
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Root, str]]:
+        if self._flame_chunks.ahead:
+            raise SerializationError(
+                "this iterator has been run ahead of what was taken of it here, so over there its next items would be "
+                "missing; pass list(…) of it, or pass it before anything is taken"
+            )
+        return super().__reduce__()
 
     def __len__(self) -> int:
         # What asks is usually list(), which can do without.

@@ -71,6 +71,14 @@ class Order:
         self.oneway = oneway
         self.number = 0
 
+    def forget(self) -> None:
+        """Let go of everything; nothing more will come of it.
+
+        A future and its order refer to each other. Left to the garbage collector, views of memory in the request would
+        be taken to pieces before what they are views of, which crashes Python 3.11.
+        """
+        self.request, self.waiter = (), None
+
 
 class Pipeline:
     """The lane and its thread, which starts with the first call.
@@ -222,12 +230,13 @@ class Pipeline:
         while self._queued and len(self._under_way) < MAX_UNDER_WAY:
             order = self._queued.popleft()
             if self._closing and not order.oneway:
-                if order.waiter is not None:
-                    order.waiter.on_failed(LinkLost(_CLOSED))
+                _fail(order, LinkLost(_CLOSED))
                 continue
             if order.waiter is not None and not order.waiter.on_sent():
+                order.forget()
                 continue
             order.number = self._last = self._talk.push(order.request)
+            order.request = ()  # the conversation keeps it until it has arrived
             if not order.oneway:
                 self._under_way[order.number] = order
             elif order.waiter is not None:
@@ -249,6 +258,8 @@ class Pipeline:
             order.number = self._say(Operation.HOLD, (answer.call,))
             self._under_way[order.number] = order
             self._talk.flush()  # before more is taken, of which this would tell
+        elif last:
+            order.forget()
 
     def _say(self, operation: Operation, operands: Any, oneway: bool = False) -> int:
         form, parts = dump(operands, self._plain)
@@ -264,7 +275,7 @@ class Pipeline:
 
     def _forget_heard(self) -> None:
         while self._posted and self._posted[0].number <= self._last - self._talk.unheard:
-            self._posted.popleft()
+            self._posted.popleft().forget()
 
     def _fail_all(self, error: FlameError) -> None:
         self._forget_heard()
@@ -274,5 +285,11 @@ class Pipeline:
         self._queued.clear()
         self._orders.clear()
         for order in orders:
-            if order.waiter is not None:
-                order.waiter.on_failed(error)
+            _fail(order, error)
+
+
+def _fail(order: Order, error: FlameError) -> None:
+    waiter = order.waiter
+    order.forget()
+    if waiter is not None:
+        waiter.on_failed(error)

@@ -152,6 +152,13 @@ class RemoteObject:
             Operation.CALL, self._flame_root, self._flame_path, args, kwargs, timeout=self._flame_timeout
         )
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        """Return what numpy makes of it over there, so that ``numpy.asarray`` does not take it apart item by item."""
+        found = self._flame_ask(Operation.CALL, "numpy", "asarray", (self, dtype), {})
+        if isinstance(found, RemoteObject):
+            raise SerializationError(f"{self!r} is no array that can cross by value")
+        return found
+
     def __enter__(self) -> Any:
         return self if self._flame_is_module else self._flame_operate("enter")
 
