@@ -60,6 +60,7 @@ def test_a_dead_session_stays_for_a_notebook_that_leaves_its_session_running(own
         with running(own_home, "--on-shutdown", "detach", again=kernel) as next_one:
             assert next_one.frontend.execute("'anew'").value == "'anew'"
             assert len(records(own_home)) == 1
+            killed(next_one)  # or it would go on
 
 
 def test_a_session_that_somebody_else_has_started_stays(own_home: Home) -> None:
