@@ -139,7 +139,9 @@ async def serve(
         audit.tick()
 
     leases = Leases(registry, gates, config.limits, loop.time, on_tick)
-    requests = Requests(access, Lister(host, leases.ends_in), audit, registry.rename, key_watch.recheck)
+    requests = Requests(
+        access, Lister(host, leases.ends_in), audit, registry.rename, registry.restart, key_watch.recheck
+    )
 
     try:
         bound, port = _bind(context, config, keys, audit)
@@ -184,7 +186,7 @@ def _bind(
         tcp = server_socket(context)
         secure_server(tcp, keys)
         limits = config.limits
-        room = make_room(limits.connections, limits.sessions)
+        room = make_room(limits.connections, 2 * limits.sessions)  # as many dead ones may be kept beside them
         waiting = min(limits.handshakes, room // 2)
         doorway = Doorway(context, tcp, waiting, room, lambda address, why: audit.refused(why, address))
         name = f"[{config.host}]" if ":" in config.host else config.host
