@@ -7,7 +7,8 @@ from contextlib import ExitStack, suppress
 
 import click
 
-_PORT = re.compile(r"(\d{1,5})(?::(\d{1,5}))?")
+_PORT = re.compile(r"(\d{1,20})(?::(\d{1,20}))?", re.ASCII)
+_LAST_PORT = 65535
 
 
 @click.command()
@@ -45,6 +46,8 @@ def forward(reverse: bool, to: str, bind: str, session: str | None, kernel: str 
 
 def _pair(text: str) -> tuple[int, int | None]:
     found = _PORT.fullmatch(text)
-    if found is None:
-        raise click.UsageError(f"{text!r} is no port: say 8787, or 8787:8000 for another one to reach it at")
+    if found is None or not all(0 < int(number) <= _LAST_PORT for number in found.groups() if number):
+        raise click.UsageError(
+            f"{text!r} is no port: say 8787, or 8787:8000 for another one to reach it at; from 1 to 65535"
+        )
     return int(found[1]), int(found[2]) if found[2] else None

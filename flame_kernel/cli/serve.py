@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from dataclasses import replace
@@ -72,24 +73,29 @@ def serve(
     sys.exit(serving.serve(config, on_ready))
 
 
+def _some_time(context: click.Context, parameter: click.Parameter, minutes: float) -> float:
+    if not 0 < minutes < math.inf:  # which is false of nan as well
+        raise click.BadParameter(f"{minutes:g} is no time: say a number above 0")
+    return minutes
+
+
 @click.command()
 @click.option("-H", "--host", help="The address that clients will use; this host's name unless told.")
 @click.option("-p", "--port", type=click.IntRange(1, 65535), help="The port that clients will use.")
-@click.option("--minutes", default=60.0, show_default=True, help="How long it is good for.")
+@click.option("--minutes", default=60.0, show_default=True, callback=_some_time, help="How long it is good for.")
 @click.option("--role", type=click.Choice(ROLES), default="admin", show_default=True, help="What its user may do.")
 def invite(host: str | None, port: int | None, minutes: float, role: str) -> None:
-    """Print a fresh invite to this machine's server; it works once."""
-    import socket
+    """Print a fresh invite to this machine's server; it works once.
 
-    from flame_kernel.cli.serving import fresh_invite, name_for_clients
-    from flame_kernel.security.keys import load_or_create
+    It's for the server that runs; -p says which if there are several.
+    """
+    from flame_kernel.cli.serving import invite_to_this_machine
     from flame_kernel.server.config import load
-    from flame_kernel.server.main import key_path
 
-    config = load(os.environ)
-    keys = load_or_create(key_path(config), f"server key of {socket.gethostname()}")
-    where = host or name_for_clients(config.host)
-    click.echo(fresh_invite(config, where, port or config.port or 0, keys.public, minutes * 60, role))
+    invited = invite_to_this_machine(load(os.environ), host, port, minutes * 60, role)
+    if invited.guessed:
+        click.echo(f"flame: {invited.guessed}", err=True)
+    click.echo(invited.text)
 
 
 def serve_main() -> None:

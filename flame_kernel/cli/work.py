@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from flame_kernel.cli.style import INTERRUPTED
+
 if TYPE_CHECKING:
     from flame_kernel import Flame
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
-# What a shell reports for a program that Ctrl-C ended.
-_INTERRUPTED = 130
+# What input() and getpass() say where nobody is there to answer, as a call's caller isn't.
+_NOBODY_ANSWERS = ("EOF when reading a line", "")
 
 _SESSION = "The session's name; a private one, which ends with this command, unless told."
 _KERNEL = (
@@ -93,9 +95,15 @@ def get(
 @click.option("-k", "--kernel", help=_KERNEL)
 @click.argument("host", required=False)
 def console(host: str | None, session: str | None, kernel: str | None) -> None:
-    """Open a console on HOST: FLAME_HOST or this machine unless told."""
+    """Open a console on HOST: FLAME_HOST or this machine unless told.
+
+    The exit status is 1 if the session or the link to it ended before the console did.
+    """
     with _connected(host, session, kernel) as flame, flame.console() as typed:
         typed.interact()
+        died = typed.error is not None  # which was shown where it happened
+    if died:
+        sys.exit(1)
 
 
 @click.command()
@@ -104,8 +112,11 @@ def console(host: str | None, session: str | None, kernel: str | None) -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run(host: str | None, session: str | None, kernel: str | None, file: Path, arguments: tuple[str, ...]) -> None:
     """Run FILE in a session, as a cell; - for what comes on stdin. ARGUMENTS are its sys.argv."""
-    code = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
-    with _connected(host, session, kernel) as flame:
+    from flame_kernel.cli.interrupts import told_if_slow
+    from flame_kernel.cli.sources import read_source
+
+    code = read_source(file)
+    with _connected(host, session, kernel) as flame, told_if_slow(_interrupting(flame)):
         if flame.session.language == "python":
             flame.execute(f"exec({_BEFORE.format(argv=[str(file), *arguments])!r}, {{}})")  # leaves no names behind
         result = flame.run(code, check=False, show_result=False)
@@ -115,20 +126,32 @@ def run(host: str | None, session: str | None, kernel: str | None, file: Path, a
         for output in result.outputs:
             if output["output_type"] == "error":
                 _complain("\n".join(output["traceback"]))
-        sys.exit(_INTERRUPTED if isinstance(result.error, KeyboardInterrupt) else 1)
+        sys.exit(INTERRUPTED if isinstance(result.error, KeyboardInterrupt) else 1)
 
 
 @click.command("eval")
 @_in_session
 @click.argument("expression")
 def evaluate(host: str | None, session: str | None, kernel: str | None, expression: str) -> None:
-    """Print the value of a Python EXPRESSION in a session, also while a cell runs there."""
+    """Print the value of a Python EXPRESSION in a session, also while a cell runs there.
+
+    It can't ask: input() over there ends with an error. What flame run runs can.
+    """
+    from flame_kernel.cli.interrupts import told_if_slow
+    from flame_kernel.errors import SessionError
+
     with _connected(host, session, kernel) as flame:
         try:
-            value = flame.evaluate(expression)
+            with told_if_slow(_interrupting(flame)):
+                value = flame.evaluate(expression)
         except Exception as error:
             if error.__cause__ is None:
                 raise
+            if isinstance(error, EOFError) and str(error) in _NOBODY_ANSWERS:
+                raise SessionError(
+                    f"the expression asked for input, and nobody can be asked by flame eval ({_where(flame)}); what "
+                    "flame run runs can ask"
+                ) from None
             _complain(str(error.__cause__).lstrip("\n"))  # the remote traceback
             sys.exit(1)
     if value is not None:
@@ -142,9 +165,21 @@ def _connected(host: str | None, session: str | None, kernel: str | None) -> Ite
     with connect(host, session=session, kernel=kernel, report=False) as flame:
         try:
             yield flame
-        except OSError as error:
-            click.echo(f"flame: {error}", err=True)
-            sys.exit(1)
+        except KeyboardInterrupt as left:
+            # A remote one says nothing that matters, and of a private session nothing goes on.
+            if left.__cause__ is None and str(left) and not flame.session.private:
+                click.echo(f"flame: {left}", err=True)
+            raise
+
+
+def _interrupting(flame: Flame) -> str:
+    left = "leaves and ends it" if flame.session.private else "leaves it running"
+    return f"flame: interrupting what runs there, which takes a moment ({_where(flame)}); Ctrl-C again {left}"
+
+
+def _where(flame: Flame) -> str:
+    session = flame.session
+    return session.address if session.private else f"{session.address}, session {session.name!r}"
 
 
 def _parted(paths: tuple[str, ...]) -> tuple[list[str], str]:

@@ -332,7 +332,7 @@ class Connection:
         )
 
     def on_link(self, up: bool) -> None:
-        """The link was lost, or is there again: what runs goes on, and nothing is lost."""
+        """The link was lost, or is there again; what runs goes on meanwhile."""
         self.link.changed(up, self.endpoint.name)
 
     def on_ended(self, error: FlameError) -> None:

@@ -55,6 +55,7 @@ class Console:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._closed = False
+        self._error: FlameError | None = None
         # The lines of the block that is being typed.
         self._lines: list[str] = []
 
@@ -69,6 +70,11 @@ class Console:
             told = (self._connection.ask_kernel("kernel_info_request", {}, _COMPLETE_S) or {}).get("language_info", {})
             first = f"{told.get('name', welcome.language)} {told.get('version', '')}".strip()
         return f"{first}\n(Remote console on {where})"
+
+    @property
+    def error(self) -> FlameError | None:
+        """What ended it, if that was neither its user nor the end of the input: the session's end, the link's."""
+        return self._error
 
     def interact(self, banner: str | None = None) -> None:
         """Read lines and run them until ``exit()`` or the end of the input; Ctrl-C interrupts what runs over there.
@@ -151,7 +157,10 @@ class Console:
             return True
         except FlameError as error:
             display.stream("stderr", f"{type(error).__name__}: {error}\n")
-            return not (self._connection.closed or isinstance(error, SessionDied))
+            if self._connection.closed or isinstance(error, SessionDied):
+                self._error = error
+                return False
+            return True
         self._connection.cells.listen(cell, late)
         reply = cell.reply or {}
         if reply.get("status") == "error" and reply.get("ename") == "SystemExit":

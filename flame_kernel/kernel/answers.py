@@ -11,6 +11,7 @@ from typing import Any
 from flame_kernel import __version__
 from flame_kernel.buffers import Buffer
 from flame_kernel.errors import FlameError
+from flame_kernel.kernel.begun import Begun
 from flame_kernel.protocol.jupyter import PROTOCOL_VERSION, Channel, Envelope, compose
 
 Send = Callable[[Channel, Envelope], None]
@@ -38,10 +39,11 @@ class Answers:
         # Frontends drop queued messages when the session id in headers changes, so the kernel's own is used once it is
         # known.
         self.session = uuid.uuid4().hex
+        self.begun = Begun()  # what the session has said is not said again
 
     def reply(self, channel: Channel, request: Envelope, msg_type: str, content: dict[str, Any]) -> None:
         """Answer a request, with the busy and idle status that a kernel puts around it."""
-        self.status("busy", request.parts[0])
+        self._busy(request)
         self._reply(channel, request, msg_type, content)
         self.status("idle", request.parts[0])
 
@@ -78,10 +80,12 @@ class Answers:
     @contextmanager
     def executing(self, request: Envelope) -> Iterator[None]:
         """Carry out a cell here: says what a kernel says around it, and whether it went well."""
-        parent = request.parts[0]
-        self.status("busy", parent)
-        code = request.content().get("code", "")
-        self._publish("execute_input", {"code": code, "execution_count": 0}, parent, b"execute_input")
+        parent, count = request.parts[0], self.begun.count(request)
+        self._busy(request)
+        asked = request.content()
+        if count is None and not asked.get("silent"):
+            shown = {"code": asked.get("code", ""), "execution_count": 0}
+            self._publish("execute_input", shown, parent, b"execute_input")
         # JupyterLab shows a cell that ended well with the count 0 as running.
         content: dict[str, Any] = {"status": "ok", "execution_count": 1}
         try:
@@ -93,7 +97,7 @@ class Answers:
                 "traceback": [f"{type(error).__name__}: {error}"],
             }
             self._publish("error", failure, parent, b"error")
-            content = {"status": "error", "execution_count": 0, **failure}
+            content = {"status": "error", "execution_count": count or 0, **failure}
         content |= {"user_expressions": {}, "payload": []}
         self._reply(Channel.SHELL, request, "execute_reply", content)
         self.status("idle", parent)
@@ -144,6 +148,10 @@ class Answers:
         """Answer a cell with an error of ours."""
         with self.executing(request):
             raise error
+
+    def _busy(self, request: Envelope) -> None:
+        if request not in self.begun:
+            self.status("busy", request.parts[0])
 
     def _reply(self, channel: Channel, request: Envelope, msg_type: str, content: dict[str, Any]) -> None:
         envelope = compose(

@@ -65,12 +65,14 @@ class Settings(msgspec.Struct, frozen=True):
     Attributes:
         goal: Which session to begin with.
         environ: The environment; FLAME_HOST counts when a notebook is moved.
+        own: The name of the session that is this notebook's own; empty when the user named it.
         detach: Whether "shut down" leaves the session running.
         moves: Where the notebook was moved to is kept here.
     """
 
     goal: Goal
     environ: Mapping[str, str]
+    own: str
     detach: bool
     moves: moves.Moves
 
@@ -101,6 +103,7 @@ class Bridge:
         self._attach: Attach | None = None
         self._offered_to = ""
         self._shutting_down = False
+        self._died: SessionDied | None = None
         self._mover = Mover(
             self._door, self._answers, settings.moves, settings.goal, settings.environ, self._on_notebook
         )
@@ -132,7 +135,7 @@ class Bridge:
     def detach(self) -> None:
         """End the bridge; the session goes on, unless its end is under way."""
         # Half-way through the time that it gives a kernel to shut down Jupyter sends a signal as well.
-        if not self._shutting_down:
+        if not self._shutting_down and self._died is None:
             self._finish(Exit.DONE)
 
     def _finish(self, how: Exit) -> None:
@@ -234,11 +237,11 @@ class Bridge:
         await self._door.settled(_SHUTDOWN_S)
         session = self._door.session
         try:
-            if session is not None and restart:
+            if session is not None and restart and self._died is None:
                 await _by(deadline, _restart(session))
             elif session is None and not restart and not self._settings.detach:
                 self._door.give_up()
-            elif session is not None and not self._settings.detach:
+            elif session is not None and not restart and not self._settings.detach:
                 self._settings.moves.forget()
                 await _by(deadline, session.end())
         except FlameError as error:
@@ -262,6 +265,10 @@ class Bridge:
         """Something befell the session."""
         if self._shutting_down:  # it's what this notebook asked for
             return
+        if self._died is not None:  # nor is there more to tell; what was asked since gets its answer
+            if self._door.busy:
+                self._abandon(self._died)
+            return
         name = self._door.goal.session
         if isinstance(fate, messages.Resumed):
             self._answers.stream(f"[flame] {resumed(self._door.where, fate)}\n", self._last_cell)
@@ -272,8 +279,9 @@ class Bridge:
                 SessionError(f"session {name!r} was restarted by another client; its variables are gone"), fate.lost
             )
         elif isinstance(fate, messages.Died):
-            self._abandon(SessionDied(fate.cause))
-            self._finish(Exit.SESSION_DIED)
+            self._died = SessionDied(fate.cause)
+            self._abandon(self._died)
+            self._spawn(self._bury())
         elif isinstance(fate, messages.Detached):
             gone = SessionError(
                 f"another client detached this notebook from session {name!r}; a cell attaches it again"
@@ -284,12 +292,19 @@ class Bridge:
             self._abandon(SessionError(f"session {name!r} was closed by another client"))
             self._finish(Exit.DONE)
 
+    async def _bury(self) -> None:
+        # This process ends with its session, since that's how Jupyter learns of it; so it won't hear that the notebook
+        # is shut down. The dead session ends now: if Jupyter starts another bridge, that one starts another session.
+        if not self._settings.detach:
+            await self._door.bury(self._settings.own)
+        self._finish(Exit.SESSION_DIED)
+
     def on_missing(self, count: int) -> None:
         """Messages are gone; never silently."""
         self._answers.stream(f"[flame] {count} messages are missing: the link was down for too long\n", self._last_cell)
 
     def on_link(self, up: bool) -> None:
-        """The link was lost, or is there again: cells wait, and nothing is lost."""
+        """The link was lost, or is there again; cells wait meanwhile."""
         if up:
             self._notice.back()
         else:

@@ -179,6 +179,18 @@ class Door:
         if self._cancelled:
             await asyncio.wait(self._cancelled)
 
+    async def bury(self, own: str) -> None:
+        """End the session, which has died, if it's nobody else's and the next one would begin as it did.
+
+        Args:
+            own: The name of the notebook's own session.
+        """
+        client = self._client
+        if client is None or client.welcome is None:
+            return
+        if client.welcome.created or self._goal.session == own:
+            await _ended(client, client.welcome.session, keep_wanted=True)
+
     def give_up(self) -> None:
         """End the session that is being started: nobody waits for it any more."""
         self._connector.leave()
@@ -214,6 +226,8 @@ class Door:
         if not self._learnt_session_id:
             self._answers.session = envelope.header().session or self._answers.session
             self._learnt_session_id = True
+        if channel is Channel.IOPUB:
+            self._answers.begun.heard(envelope)
         request = None if channel in (Channel.IOPUB, Channel.STDIN) else self._outstanding.replied(envelope)
         self._unfinished.heard(channel, envelope, request)
 
@@ -228,6 +242,7 @@ class Door:
         self._learnt_session_id = False  # whatever comes next is another process
         requests = self._outstanding.take_all() if lost is None else self._outstanding.take(lost)
         self._answers.session_lost(requests, error, last_cell)
+        self._answers.begun.forget()
         self._unfinished.give_up()
 
     def came_up(self) -> bool:
@@ -286,6 +301,7 @@ class Door:
         self._client, self._tap = client, tap
         self._why_not = self._late = self._opening = None
         self._learnt_session_id = self._used = False
+        self._answers.begun.forget()
         self._coming_up = client.welcome is not None and client.welcome.state == SessionState.RESTARTING.value
         self._pass_on_waiting()
 
@@ -307,11 +323,18 @@ class Door:
             self._pass_on(channel, envelope, envelope.header())
 
 
-async def _ended(client: SessionClient, session: str) -> bool:
-    """End a session if this client is the only one; tell whether it was."""
+async def _ended(client: SessionClient, session: str, *, keep_wanted: bool = False) -> bool:
+    """End a session if this client is the only one; tell whether it was.
+
+    Args:
+        client: The client.
+        session: The session's name.
+        keep_wanted: Whether it stays when others may come for something of it.
+    """
     with suppress(FlameError, TimeoutError):
         async with asyncio.timeout(_TIDY_S):
-            if any(info.name == session and info.clients <= 1 for info in await client.sessions()):
+            found = [info for info in await client.sessions() if info.name == session and info.clients <= 1]
+            if any(not (keep_wanted and (info.unseen or info.shared)) for info in found):
                 await client.end()
                 return True
     return False

@@ -29,6 +29,9 @@ from flame_kernel.transport.channels import ConnectionInfo
 # How long the session may take to be there, in seconds; a frontend waits meanwhile, and can interrupt and shut down.
 _OPEN_S = 60.0
 
+# How many characters of the notebook's name its session is known by.
+_READABLE = 80
+
 
 def main() -> None:
     """Run the bridge for one notebook."""
@@ -44,9 +47,10 @@ def main() -> None:
 
 async def _run(arguments: Arguments, environ: Mapping[str, str]) -> Exit:
     info = _read(arguments.connection_file)
+    own = "" if environ.get("FLAME_SESSION") else _session_name(arguments.connection_file, environ)
     first = Goal(
         parse(arguments.host, environ),
-        _session_name(arguments.connection_file, environ),
+        environ.get("FLAME_SESSION") or own,
         arguments.kernel or environ.get("FLAME_KERNEL", ""),
     )
     moves = Moves(private(private(Folders.find(environ).state) / "moves"), first.session)
@@ -54,7 +58,7 @@ async def _run(arguments: Arguments, environ: Mapping[str, str]) -> Exit:
     goal = first if latest is None else goal_of(latest, first, environ)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     loop = asyncio.get_running_loop()
-    settings = Settings(goal, environ, arguments.detach, moves)
+    settings = Settings(goal, environ, own, arguments.detach, moves)
     bridge = Bridge(
         context, info, Connector(context, environ, _OPEN_S, _client_id(arguments.connection_file)), settings
     )
@@ -81,9 +85,9 @@ def _client_id(connection_file: Path) -> str:
 
 
 def _session_name(connection_file: Path, environ: Mapping[str, str]) -> str:
-    if environ.get("FLAME_SESSION"):
-        return environ["FLAME_SESSION"]
     # Jupyter keeps the connection file over restarts: the bridge that follows finds the session of the one before. The
     # notebook's name, which Jupyter Server tells, is for people only: programs that run inside a notebook inherit it.
-    notebook = Path(environ.get("JPY_SESSION_NAME") or "notebook").stem
-    return f"{notebook}-{connection_file.stem.removeprefix('kernel-')[:12]}"
+    # It may be as long as a file's name can be, and hold what can't be printed; a session's name may not.
+    notebook = Path(environ.get("JPY_SESSION_NAME") or "notebook").stem[:_READABLE]
+    name = f"{notebook}-{connection_file.stem.removeprefix('kernel-')[:12]}"
+    return "".join(letter if letter.isprintable() else "_" for letter in name)

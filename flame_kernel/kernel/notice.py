@@ -46,9 +46,9 @@ class LinkNotice:
         self._timer = self._loop.call_later(_SHOW_AFTER_S, self._show)
 
     def back(self) -> None:
-        """Note that the link is there again."""
+        """Note that the link is there again, and no more: what may be missing is said by who knows of it."""
         if self._display_id:
-            self._say(f"link to {self._where} is back after {self._away} s; nothing is lost")
+            self._say(f"link to {self._where} is back after {self._away} s")
         self.forget()
 
     def forget(self) -> None:

@@ -24,7 +24,7 @@ class Limits:
     """What a server gives at most.
 
     Attributes:
-        sessions: Sessions at a time.
+        sessions: Sessions at a time, and as many dead ones beside them; beyond it the oldest of those go.
         clients: Clients of one session at a time, those that are away included.
         connections: TCP connections at a time, whoever they are.
         connections_per_key: Connections of one key at a time. A client has one for its session, and one for each call
@@ -43,7 +43,8 @@ class Limits:
         silence_s: After how long without a sign of life a connection counts as gone, in seconds.
         lease_s: How long a private session waits for its client to come back, in seconds.
         named_lease_s: How long a named session without clients goes on, in seconds; infinity for ever.
-        away_s: How long messages are kept for a client of a named session that does not come back, in seconds.
+        away_s: How long messages are kept for a client of a named session that does not come back, and a session
+            that died without anybody coming for it, in seconds.
     """
 
     sessions: int = 64

@@ -45,7 +45,8 @@ class Leases:
         self._limits = limits
         self._clock = clock
         self._on_tick = on_tick
-        self._lonely_since: dict[Session, float] = {}
+        # Whether it's dead is part of the key: the wait for a client begins anew with a death.
+        self._lonely_since: dict[tuple[Session, bool], float] = {}
         self._away_since: dict[tuple[Session, str], float] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -66,13 +67,14 @@ class Leases:
             for gate in self._gates:
                 gate.expire(self._limits.silence_s)
             await self._end_lonely()
+            await self._end_surplus()
             await self._end_too_large()
             self._drop_away()
             self._on_tick()
 
     def ends_in(self, session: Session) -> float | None:
         """Return after how many seconds a session is ended unless a client comes back, ``None`` for never."""
-        since = self._lonely_since.get(session, self._clock())
+        since = self._lonely_since.get(_waiting(session), self._clock())
         lease = self._lease(session)
         if lease == math.inf or not session.lonely:
             return None
@@ -80,16 +82,25 @@ class Leases:
 
     def _lease(self, session: Session) -> float:
         most = self._limits.lease_s if session.private else self._limits.named_lease_s
+        if session.state is SessionState.DEAD:  # nothing goes on there: it's what is kept for those who were away
+            most = min(most, self._limits.away_s)
         return min(most, session.lease) if session.lease > 0 else most
 
     async def _end_lonely(self) -> None:
         now = self._clock()
         lonely = [session for session in self._registry.all() if session.lonely]
-        self._lonely_since = {session: self._lonely_since.get(session, now) for session in lonely}
-        for session, since in list(self._lonely_since.items()):
+        self._lonely_since = {_waiting(session): self._lonely_since.get(_waiting(session), now) for session in lonely}
+        for (session, _), since in list(self._lonely_since.items()):
             if now - since >= self._lease(session):
                 log.info("session %s was without a client for too long", session.key.name)
                 await session.close()
+
+    async def _end_surplus(self) -> None:
+        dead = [session for session in self._registry.dead() if session.lonely]
+        dead.sort(key=lambda session: (self._lonely_since.get(_waiting(session), math.inf), session.started))
+        for session in dead[: max(0, len(self._registry.dead()) - self._limits.sessions)]:
+            log.info("session %s died and made room for others that did", session.key.name)
+            await session.close()
 
     async def _end_too_large(self) -> None:
         limit = self._limits.session_bytes
@@ -117,3 +128,7 @@ class Leases:
         for (session, name), since in self._away_since.items():
             if now - since >= self._limits.away_s:
                 session.detach(name)
+
+
+def _waiting(session: Session) -> tuple[Session, bool]:
+    return session, session.state is SessionState.DEAD

@@ -25,7 +25,7 @@ from flame_kernel.security.zap import zap
 from flame_kernel.server.access import Access
 from flame_kernel.server.audit import Audit
 from flame_kernel.server.config import ServerConfig
-from flame_kernel.server.control import Control
+from flame_kernel.server.control import Control, Running
 from flame_kernel.server.descriptors import make_room
 from flame_kernel.server.direct import DirectLanes
 from flame_kernel.server.doorkeeper import Doorkeeper
@@ -139,7 +139,9 @@ async def serve(
         audit.tick()
 
     leases = Leases(registry, gates, config.limits, loop.time, on_tick)
-    requests = Requests(access, Lister(host, leases.ends_in), audit, registry.rename, key_watch.recheck)
+    requests = Requests(
+        access, Lister(host, leases.ends_in), audit, registry.rename, registry.restart, key_watch.recheck
+    )
 
     try:
         bound, port = _bind(context, config, keys, audit)
@@ -149,7 +151,7 @@ async def serve(
             gate.listener = ZmqListener(zmq_socket, gate, doorway)
             gates.append(gate)
             listeners.append(gate.listener)
-        await control.start()
+        await control.start(Running(config.host, port, keys.public) if port else None)
         on_ready(Listening(config.host, port, config.socket, keys))
         notify(environ, READY)
         if config.until_idle:
@@ -184,7 +186,7 @@ def _bind(
         tcp = server_socket(context)
         secure_server(tcp, keys)
         limits = config.limits
-        room = make_room(limits.connections, limits.sessions)
+        room = make_room(limits.connections, 2 * limits.sessions)  # as many dead ones may be kept beside them
         waiting = min(limits.handshakes, room // 2)
         doorway = Doorway(context, tcp, waiting, room, lambda address, why: audit.refused(why, address))
         name = f"[{config.host}]" if ":" in config.host else config.host

@@ -87,6 +87,7 @@ class Registry:
             UnknownSession: There is none of that name, and the client does not want to start one.
             KernelStartFailed: The kernel did not come up.
             LimitExceeded: There are as many sessions as the server allows.
+            SessionError: It would have to be started, and that's no name for one.
         """
         # A client that greets again, because the answer was lost on the way, must find the private session it began.
         key = SessionKey(owner, hello.session or f"private-{hello.attachment[:12]}")
@@ -101,15 +102,25 @@ class Registry:
             return await asyncio.shield(task), False
         if hello.existing:
             raise self.unknown(owner, hello.session)
-        if len(self._sessions) + len(self._starting) >= self._config.limits.sessions:
-            raise LimitExceeded(
-                f"this server runs {self._config.limits.sessions} sessions already, which is its limit "
-                "(limits.sessions); end one of them first"
-            )
+        if hello.session:
+            _require_name(hello.session)
+        self._require_room()
         task = asyncio.create_task(self._start(key, hello))
         self._starting[key] = task
         task.add_done_callback(lambda _: self._starting.pop(key))
         return await asyncio.shield(task), True
+
+    async def restart(self, session: Session) -> None:
+        """Start a new process in place of a session's.
+
+        Raises:
+            LimitExceeded: It died, and there are as many others as the server allows.
+            SessionError: It's being restarted already, or has ended.
+            KernelStartFailed: The new one does not come up.
+        """
+        if session.state is SessionState.DEAD:
+            self._require_room()
+        await session.restart()
 
     def find(self, owner: str, name: str) -> Session | None:
         """Return a running session, ``None`` when there's none of that name."""
@@ -129,8 +140,7 @@ class Registry:
             SessionError: There is one of that name already, or it's no name.
         """
         key = SessionKey(session.key.owner, name)
-        if not (name.strip() and name.isprintable() and len(name) <= _LONGEST_NAME):
-            raise SessionError(f"{name!r} is no name for a session; take one of up to {_LONGEST_NAME} characters")
+        _require_name(name)
         if (key in self._sessions and self._sessions[key] is not session) or key in self._starting:
             raise SessionError(f"there is a session {name!r} already; end it, or take another name")
         del self._sessions[session.key]
@@ -154,6 +164,10 @@ class Registry:
         """Return all sessions."""
         return list(self._sessions.values())
 
+    def dead(self) -> list[Session]:
+        """Return the sessions whose process has ended by itself."""
+        return [session for session in self._sessions.values() if session.state is SessionState.DEAD]
+
     async def close(self) -> None:
         """Let go of all sessions, which stay for the next server; what is still being started ends."""
         for task in self._starting.values():
@@ -163,6 +177,14 @@ class Registry:
         await asyncio.gather(*(session.gone() for session in ending))
         for session in self._sessions.values():
             session.leave()
+
+    def _require_room(self) -> None:
+        # A dead session runs nothing; how many of them are kept is bounded by itself (see lease.py).
+        if len(self._sessions) - len(self.dead()) + len(self._starting) >= self._config.limits.sessions:
+            raise LimitExceeded(
+                f"this server runs {self._config.limits.sessions} sessions already, which is its limit "
+                "(limits.sessions); end one of them first"
+            )
 
     async def _start(self, key: SessionKey, hello: Hello) -> Session:
         # Only a client on this machine, by the unix socket, works in the same folders.
@@ -208,3 +230,19 @@ class Registry:
     def _forget(self, session: Session) -> None:
         if self._sessions.pop(session.key, None) is not None and not self._sessions:
             self._on_idle()
+
+
+def _require_name(name: str) -> None:
+    if not (name.strip() and name.isprintable() and len(name) <= _LONGEST_NAME):
+        raise SessionError(
+            f"{_shortened(name)} is no name for a session; take up to {_LONGEST_NAME} characters that can be printed"
+        )
+    if "/" in name:
+        raise SessionError(
+            f"{name!r} is no name for a session: with a slash it would be another key's (owner/name), and none that "
+            "this key may use is called so; take a name without a slash"
+        )
+
+
+def _shortened(name: str) -> str:
+    return repr(name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…")

@@ -84,6 +84,7 @@ class Requests:
         lister: Describes them.
         audit: Where what was done is written down.
         rename: Gives a session another name.
+        restart: Starts a new process in place of a session's.
         recheck: Called when somebody may no longer be where they are.
     """
 
@@ -93,12 +94,14 @@ class Requests:
         lister: Lister,
         audit: Audit,
         rename: Callable[[Session, str], object],
+        restart: Callable[[Session], Awaitable[object]],
         recheck: Callable[[], object],
     ) -> None:
         self._access = access
         self._lister = lister
         self._audit = audit
         self._rename_session = rename
+        self._restart_session = restart
         self._recheck = recheck
         self._table: dict[type, Handler] = {
             messages.Interrupt: self._interrupt,
@@ -170,7 +173,7 @@ class Requests:
         return messages.Done(asked.request.id)
 
     async def _restart(self, asked: Asked) -> messages.Done:
-        await asked.session.restart()
+        await self._restart_session(asked.session)
         return messages.Done(asked.request.id)
 
     async def _close(self, asked: Asked) -> messages.Done:

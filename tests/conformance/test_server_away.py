@@ -1,6 +1,7 @@
 """What a bridge does without its server: before it is there, while it is away, and when it is gone."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -112,6 +113,25 @@ def test_a_cell_goes_on_while_its_server_ends_and_is_started_again(
         assert "off" in answer.text()
         assert own_home.server().pid != server.pid
         assert pid_of(front) == pid
+
+
+def test_another_server_is_never_said_to_have_lost_nothing(own_home: Home) -> None:
+    path = own_home.path / "s.sock"
+    with ExitStack() as first, running(own_home, "--host", str(path)) as kernel:
+        first.enter_context(server_at(own_home, path))
+        front = kernel.frontend
+        gate = own_home.path / "gate"
+        cell = front.start(f"import os, time\nprint('on')\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.01)")
+        front.wait_text(cell, "on")
+        first.close()
+        front.wait(lambda: any("lost for" in text for text in front.answer(cell).displays))
+        with server_at(own_home, path):
+            front.wait(lambda: "could not be kept" in front.answer(cell).text("stderr"))
+            gate.touch()
+            shown = front.finish(cell).displays
+            assert re.fullmatch(r"\[flame\] link to \S+ is back after \d+ s", shown[-1])
+            assert not any("nothing is lost" in text for text in shown)
+            kernel.shut_down()
 
 
 def test_input_waits_for_its_answer_while_the_server_is_killed_and_started_again(own_home: Home) -> None:

@@ -74,6 +74,22 @@ def lone_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Flame
         yield make
 
 
+@pytest.fixture
+def with_limits(lone_server: Callable[..., FlameServer]) -> Callable[..., FlameServer]:
+    """Make a server with limits of its own; this process is paired with it."""
+
+    def make(**limits: float) -> FlameServer:
+        server = lone_server()
+        server.stop()
+        lines = "\n".join(f"{name} = {value}" for name, value in limits.items())
+        (server.home / "config" / "server.toml").write_text(f'[limits]\n{lines}\n[direct]\nports = "none"\n')
+        server.start()
+        pair(server.invite)
+        return server
+
+    return make
+
+
 @pytest.fixture(scope="module")
 def module_relay(client: FlameServer) -> Iterator[Relay]:
     with Relay(client.port) as relay:

@@ -131,7 +131,7 @@ def test_a_session_has_one_name_at_a_time_and_goes_on_under_the_new_one(client: 
         until(lambda: flame.session.name == "new")
         assert names(host) == ["taken", "new"]
         assert flame["x"] == 1
-        for name in ("taken", "", " ", "a\nb", "x" * 101):
+        for name in ("taken", "", " ", "a\nb", "x" * 101, "a/b"):
             with pytest.raises(SessionError):
                 flame.session.rename(name)
         with pytest.raises(UnknownSession):
@@ -139,6 +139,14 @@ def test_a_session_has_one_name_at_a_time_and_goes_on_under_the_new_one(client: 
         with connect(client.address, session="old") as other:  # the name is free
             assert other.evaluate("'x' in globals()") is False
             assert flame["x"] == 1
+
+
+@pytest.mark.parametrize("name", [" ", "a\nb", "x" * 101, "a/b", "../x", "/", "nobody@laptop/lab"])
+def test_no_session_is_started_under_what_is_no_name(client: FlameServer, host: Host, name: str) -> None:
+    with pytest.raises(SessionError, match="is no name for a session") as refused:
+        connect(client.address, session=name)
+    assert "\n" not in str(refused.value)
+    assert names(host) == []
 
 
 def test_a_client_that_was_away_finds_its_renamed_session(client: FlameServer, host: Host, relay: Relay) -> None:

@@ -12,7 +12,7 @@ import pytest
 from flame_kernel import Host, connect
 from flame_kernel.errors import ConfigurationError, SessionDied
 from tests.integration.relay import Relay
-from tests.integration.servers import FlameServer, pair, run_script, until
+from tests.integration.servers import FlameServer, run_script, until
 from tests.integration.work import in_thread
 
 LIMIT = 400_000_000
@@ -25,22 +25,6 @@ flame.execute("import subprocess; child = subprocess.Popen(['sleep', '1000'])")
 print(flame.evaluate("[os.getpid(), child.pid]" if flame.execute("import os") is None else ""), flush=True)
 os.kill(os.getpid(), 9)
 """
-
-
-@pytest.fixture
-def with_limits(lone_server: Callable[..., FlameServer]) -> Callable[..., FlameServer]:
-    """Make a server with limits of its own; this process is paired with it."""
-
-    def make(**limits: float) -> FlameServer:
-        server = lone_server()
-        server.stop()
-        lines = "\n".join(f"{name} = {value}" for name, value in limits.items())
-        (server.home / "config" / "server.toml").write_text(f'[limits]\n{lines}\n[direct]\nports = "none"\n')
-        server.start()
-        pair(server.invite)
-        return server
-
-    return make
 
 
 def left_by_a_killed_client(server: FlameServer, session: str = "") -> list[int]:

@@ -155,7 +155,7 @@ def test_a_link_that_is_lost_and_found_again_says_so_in_place(
         found = frontend.wait_for(cell, "update_display_data")
         assert found.content["transient"] == lost.content["transient"]
         assert re.fullmatch(
-            rf"\[flame\] link to {re.escape(relay.address)} lost, the session went on; back after \d+ s",
+            rf"\[flame\] link to {re.escape(relay.address)} was lost; back after \d+ s",
             found.content["data"]["text/plain"],
         )
         frontend.reply_input(question, "1")

@@ -100,7 +100,7 @@ class _Notice:
 
     def back(self, where: str, away: float) -> None:
         if self._display_id:
-            self._say(f"link to {where} lost, the session went on; back after {away:.0f} s", update=True)
+            self._say(f"link to {where} was lost; back after {away:.0f} s", update=True)
             self._display_id = ""
 
     def _say(self, text: str, update: bool) -> None:

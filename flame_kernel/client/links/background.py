@@ -10,6 +10,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+# How long what is under way when the loop is closed may take to clear up, in seconds.
+_CLEAR_UP_S = 5.0
+
 
 class BackgroundLoop:
     """Runs coroutines for a caller that is not asynchronous.
@@ -72,6 +75,15 @@ class BackgroundLoop:
         asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_forever()
+            # What the caller gave up a moment ago has not even heard of it: it's to end, and not to be destroyed.
+            self._loop.run_until_complete(_cancel(asyncio.all_tasks(self._loop)))
             self._loop.run_until_complete(self._loop.shutdown_default_executor())
         finally:
             self._loop.close()
+
+
+async def _cancel(tasks: set[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=_CLEAR_UP_S)

@@ -108,6 +108,7 @@ class House:
             Lister("gpu1", lambda session: None),
             self.audit,
             self.registry.find,
+            FakeSession.restart,
             lambda: self.gate.recheck(self.authorized.roles()),
         )
         limits = Limits(journal_bytes=1_000_000, clients=3, connections_per_key=4, message_bytes=200_000)

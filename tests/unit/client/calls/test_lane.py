@@ -60,7 +60,9 @@ class Place:
         doorkeeper = Doorkeeper(admission, authorized, invites, "here", lambda: NOW)
         clock = asyncio.get_running_loop().time
         access, audit = Access(registry, authorized, "here"), Audit(lambda record: None, lambda: NOW)
-        requests = Requests(access, Lister("gpu1", lambda session: None), audit, registry.find, lambda: None)
+        requests = Requests(
+            access, Lister("gpu1", lambda session: None), audit, registry.find, registry.find, lambda: None
+        )
         limits = Limits(journal_bytes=1_000_000)
         direct = DirectLanes(Direct(), self.server_context, access, audit)
         self.gate = Gate(doorkeeper, access, requests, audit, self.server_context, "here", limits, clock, direct)

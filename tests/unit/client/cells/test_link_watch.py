@@ -61,7 +61,7 @@ def test_a_loss_is_told_once_and_its_end_in_the_same_place(watch: LinkWatch, clo
         watch.changed(True, "gpu1")
     (lost, display_id, first), (found, same_id, second) = shown.lines
     assert (lost, first, second) == (LOST, False, True)
-    assert found == "[flame] link to gpu1 lost, the session went on; back after 12 s"
+    assert found == "[flame] link to gpu1 was lost; back after 12 s"
     assert display_id
     assert same_id == display_id
 
