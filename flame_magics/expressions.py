@@ -122,8 +122,9 @@ class ExpressionMagics(FlameMagic):
                 raise
             raise one_line(error, "input() can't ask in an expression, which is a call; a %%flame cell can") from None
         except KeyboardInterrupt as stopped:
-            # What came from over there says so; the other is the second stop, which has left the call.
-            if hasattr(stopped, "_render_traceback_") or len(chosen) > 1:
+            # What came from over there says so. The second stop has words: it has left the call. Without them the call
+            # was torn apart here, and is being interrupted there.
+            if hasattr(stopped, "_render_traceback_") or len(chosen) > 1 or not stopped.args:
                 raise
             one = chosen[0]
             raise one_line(

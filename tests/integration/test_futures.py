@@ -15,7 +15,7 @@ import pytest
 
 from flame_kernel import Flame, connect
 from flame_kernel.errors import FlameError, FlameTimeout, LinkLost, SessionRestarted
-from flame_kernel.protocol.calls import Operation
+from flame_kernel.protocol.calls import Operation, Outcome
 from tests.integration.servers import FlameServer, Program, until
 from tests.integration.work import in_thread, wait_until_set
 
@@ -204,6 +204,25 @@ def test_ctrl_c_interrupts_the_call_and_a_second_one_gives_up(client: FlameServe
         assert "ctrl-c" in told
     finally:
         script.kill()
+
+
+def test_an_interrupt_while_something_is_shown_reaches_the_call(flame: Flame) -> None:
+    shown: list[str] = []
+
+    def show(stream: Outcome, text: str) -> None:
+        shown.append(text)
+        if text == "begun\n":
+            raise KeyboardInterrupt
+
+    code = (
+        "import time\ntry:\n    print('begun')\n    while True: time.sleep(0.01)\n"
+        "except KeyboardInterrupt: print('stopped')"
+    )
+    with flame._connection.calls.borrowed() as lane:
+        answer = lane.call(Operation.EXECUTE, (code,), 20, show)
+
+    assert answer.outcome is Outcome.RESULT
+    assert shown == ["begun\n", "stopped\n"]
 
 
 def test_an_interrupt_reaches_what_the_call_has_started(flame: Flame) -> None:

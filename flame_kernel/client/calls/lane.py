@@ -98,15 +98,9 @@ class Lane:
             try:
                 message = talk.next(deadline, waiting=True)
             except KeyboardInterrupt:
-                if interrupted:
-                    raise KeyboardInterrupt(self._gave_up()) from None
-                if not talk.at_rest:
+                if not (interrupted or talk.at_rest):
                     raise
-                interrupted = True
-                try:
-                    self._interrupt(number)
-                except KeyboardInterrupt:  # the second, while the first is being said
-                    raise KeyboardInterrupt(self._gave_up()) from None
+                interrupted = self._stop(number, interrupted)
                 continue
             if message is None:
                 raise FlameTimeout(f"no answer from {self._endpoint.name} within {timeout:g} s; the call goes on there")
@@ -116,7 +110,10 @@ class Lane:
             if last:
                 return answer
             if answer.call == number:  # else of an earlier call that was given up
-                on_stream(answer.outcome, bytes(answer.parts[0]).decode("utf-8", "replace"))
+                try:
+                    on_stream(answer.outcome, bytes(answer.parts[0]).decode("utf-8", "replace"))
+                except KeyboardInterrupt:  # who sees what a call prints may well press it now
+                    interrupted = self._stop(number, interrupted)
 
     def post(self, request: Sequence[Buffer], deadline: float | None) -> int:
         """Send a request whose answer is waited for later, with :meth:`answer`.
@@ -157,6 +154,17 @@ class Lane:
         answer = decode_answer(message.parts)
         self.talk.flush()  # acknowledges what presses: else the window fills, and the answer never comes
         return answer
+
+    def _stop(self, number: int, again: bool) -> bool:
+        """Interrupt the call over there; what interrupts this a second time gives up waiting."""
+        if not again:
+            try:
+                self._interrupt(number)
+            except KeyboardInterrupt:  # the second, while the first is being said
+                again = True
+        if again:
+            raise KeyboardInterrupt(self._gave_up()) from None
+        return True
 
     def _interrupt(self, number: int) -> None:
         form, parts = dump((self.talk.name, number), self._plain)
