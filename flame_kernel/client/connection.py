@@ -238,7 +238,12 @@ class Connection:
         """
         with self._overhearing() as overheard:
             follower, done = self._begin_following(display, keep)
-        asked = [envelope for channel, envelope in overheard.said() if channel is Channel.STDIN]
+        asked = []
+        for channel, envelope in overheard.said():
+            if channel is Channel.STDIN:
+                asked.append(envelope)
+            elif channel is Channel.IOPUB:
+                follower.take(envelope)
         return follower.result(done, question_of(asked[-1])[0] if asked else None)
 
     def watch(self, display: Display, forever: bool) -> Missed:
@@ -259,8 +264,9 @@ class Connection:
         return follower.result(done, None)
 
     def answer(self, text: str) -> None:
-        """Tell the session what its ``input()`` waits for."""
+        """Tell the session what its ``input()`` waits for; what it then shows waits for who follows."""
         self.require_open()
+        self._overheard = self._overheard or Overheard()
         reply = compose("input_reply", {"value": text}, session="flame-client")
         self._loop.call(lambda: self._client.send(Channel.STDIN, reply))
 
@@ -362,7 +368,8 @@ class Connection:
     @contextmanager
     def _overhearing(self) -> Iterator[Overheard]:
         self.require_open()
-        self._overheard = overheard = Overheard()
+        self._overheard = overheard = self._overheard or Overheard()
+        overheard.watched = True
         try:
             yield overheard
         finally:

@@ -67,8 +67,10 @@ class Sshd:
 
     def __exit__(self, *error: object) -> None:
         self.stop()
-        for process in self.servers():
+        servers = self.servers()
+        for process in servers:
             process.terminate()
+        psutil.wait_procs(servers, timeout=PATIENCE_S)  # they still write down what their sessions say
         end_sessions(self.home)
         orphans = end_all(self.home)
         assert not orphans, f"processes of the far side outlived its server: {orphans}"

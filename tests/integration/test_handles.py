@@ -386,7 +386,7 @@ def test_files_stay_where_they_are_open_and_files_in_memory_are_values(flame: Fl
 
 
 def test_what_cannot_cross_is_named_and_not_the_call_it_was_part_of(flame: Flame) -> None:
-    with pytest.raises(SerializationError, match=r"^a _thread.lock can't cross"):
+    with pytest.raises(SerializationError, match=r"^'lock' \(_thread.lock\) can't cross"):
         flame["lock"] = threading.Lock()
     with pytest.raises(SerializationError, match=r"^a generator can't cross"):
         flame.builtins.dict(a=1, b=(n for n in ()))

@@ -208,8 +208,9 @@ def test_input_waits_for_whoever_comes_back(leave: Callable[..., None], host: Ho
     with host.attach("left") as flame:
         assert flame.missed(quiet=True).question == "who? "
         flame.answer("ada")
+        until(lambda: info(host, "left").activity == "idle")  # what it shows meanwhile waits for who follows
         assert flame.follow(quiet=True).outputs[0]["text"] == "hello ada\n"
-        assert info(host, "left").activity == "idle"
+        assert not flame.follow(quiet=True).outputs
         assert flame["name"] == "ada"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from flame_kernel.client.cells.cells import Cell, take_output
 from flame_kernel.client.cells.display import Display
 from flame_kernel.errors import FlameError
-from flame_kernel.protocol.jupyter import Channel, Envelope, read_json
+from flame_kernel.protocol.jupyter import Channel, Envelope, is_mark, read_json
 from flame_kernel.protocol.messages import Done
 
 
@@ -60,14 +60,22 @@ class Missed:
 
 
 class Overheard:
-    """What the session says that is no answer to this client, until somebody looks at it."""
+    """What the session says that is no answer to this client, until somebody looks at it.
+
+    Attributes:
+        watched: Whether somebody looks already; who has answered a question will, and until then it ends with the cell.
+    """
 
     def __init__(self) -> None:
+        self.watched = False
+        self._over = False
         self._queue: queue.SimpleQueue[tuple[Channel, Envelope] | FlameError] = queue.SimpleQueue()
 
     def put(self, channel: Channel, envelope: Envelope) -> None:
         """Take what the session says."""
-        self._queue.put((channel, envelope))
+        if self.watched or not self._over:
+            self._queue.put((channel, envelope))
+            self._over = channel is Channel.IOPUB and _ends_cell(envelope)
 
     def fail(self, error: FlameError) -> None:
         """Note that the session or the link has ended."""
@@ -93,6 +101,14 @@ class Overheard:
         """Return what has been said so far."""
         while self.waiting:
             yield self.next()
+
+
+def _ends_cell(envelope: Envelope) -> bool:
+    if not is_mark(envelope):
+        return False
+    parent = envelope.parent()
+    idle = envelope.content().get("execution_state") == "idle"
+    return idle and parent is not None and parent.msg_type == "execute_request"
 
 
 class Follower:
