@@ -208,11 +208,12 @@ def _dump_code(value: Any, keep: Any) -> bytes:
     except SerializationError:
         raise
     except Exception as error:  # a class's own __reduce__ may raise anything
-        raise SerializationError(f"{_describe(_culprit(value))} can't cross by value: {_words(error)}") from error
+        raise SerializationError(f"a {type_name(_culprit(value))} can't cross by value: {_words(error)}") from error
     return file.getvalue()
 
 
-def _crosses(value: Any) -> bool:
+def crosses(value: Any) -> bool:
+    """Tell whether a value can cross by value; that takes as long as writing it."""
     try:
         dump(value)
     except SerializationError:
@@ -223,7 +224,7 @@ def _crosses(value: Any) -> bool:
 def _culprit(value: Any) -> Any:
     """Return what of the operands of a call it is that can't cross: they are tuples in a tuple, and a dict."""
     for part in value.values() if type(value) is dict else value if type(value) is tuple else ():
-        if not _crosses(part):
+        if not crosses(part):
             return _culprit(part)
     return value
 
@@ -264,6 +265,12 @@ def _words(error: Exception) -> str:
         return f"<its message can't be shown: {type(broken).__name__}>"
 
 
-def _describe(value: Any) -> str:
+def type_name(value: Any) -> str:
+    """Return the name of an object's type, with its module unless it's a builtin.
+
+    Example:
+        >>> type_name(Parts([])), type_name(1)
+        ('flame_kernel.serialize.Parts', 'int')
+    """
     kind = type(value)
-    return f"a {kind.__module__}.{kind.__qualname__}" if kind.__module__ != "builtins" else f"a {kind.__qualname__}"
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

@@ -14,6 +14,7 @@ from flame_kernel.client.connection import Connection
 from flame_kernel.client.modules import Modules
 from flame_kernel.errors import FlameError, RemoteTraceback, SerializationError
 from flame_kernel.protocol.calls import Operation
+from flame_kernel.serialize import type_name
 
 
 class Calling:
@@ -281,7 +282,5 @@ def _named(error: SerializationError, name: str, value: Any) -> SerializationErr
     why = error.__cause__
     if isinstance(why, RemoteTraceback):  # it did, and can't be loaded there
         return error
-    kind = type(value)
-    told = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     reason = " ".join(str(why).split()) if why is not None else str(error)
-    return SerializationError(f"{name!r} ({told}) can't cross by value: {reason}")
+    return SerializationError(f"{name!r} ({type_name(value)}) can't cross by value: {reason}")

@@ -149,7 +149,7 @@ class Outbox:
         Returns:
             Its number.
         """
-        weight = len(parts[0]) if len(parts) == 1 else sum(map(len, parts))
+        weight = sum(map(len, parts))
         self.last += 1
         shelved = self._shelf is not None and self._shelf.put(self.last, parts)
         if shelved and self._in_memory + weight > self._memory_bytes:
@@ -196,8 +196,7 @@ class Outbox:
             out.append(Numbered(number, parts))
             self._under_way.append((number, weight))
             self._under_way_bytes += weight
-            if number > self._told:
-                self._told = number
+            self._told = max(self._told, number)
             number += 1
         self._next = number
         return out
@@ -219,8 +218,7 @@ class Outbox:
         if self._first <= number and kept:
             while self._first <= number and kept:
                 self._drop_oldest()
-            if self._shelf is not None:
-                self._shelf.forget(self._first - 1)
+            self._clear_shelf()
 
     def resume(self, received: int) -> None:
         """Begin anew on a new connection.
@@ -245,8 +243,8 @@ class Outbox:
         first = self._first
         while self.kept_bytes > limit_bytes and len(self._kept) > 1:
             self._drop_oldest()
-        if self._first > first and self._shelf is not None:
-            self._shelf.forget(self._first - 1)
+        if self._first > first:
+            self._clear_shelf()
 
     def _drop_oldest(self) -> None:
         parts, weight = self._kept.popleft()
@@ -254,6 +252,10 @@ class Outbox:
         if parts is not None:
             self._in_memory -= weight
         self._first += 1
+
+    def _clear_shelf(self) -> None:
+        if self._shelf is not None:
+            self._shelf.forget(self._first - 1)
 
 
 class Verdict(enum.Enum):

@@ -17,11 +17,12 @@ from contextlib import suppress
 
 import zmq
 
-from flame_kernel.buffers import OWN_FRAME, Buffer
+from flame_kernel.buffers import Buffer
 from flame_kernel.security.curve import Keys, secure_server
 from flame_kernel.transport.sockets import (
     DONT_WAIT,
     MAX_LINK_FRAME_BYTES,
+    contents,
     descriptor,
     has_more,
     no_way,
@@ -177,11 +178,9 @@ class SharedSocket:
         # A ROUTER puts the peer's name before what the peer sent, of which there is a frame at least.
         socket = self._socket
         name: bytes = receive_frame(socket, DONT_WAIT, True)
-        frame = self.frame = receive_frame(socket, 0, False)
-        frames: list[Buffer] = [name, frame.bytes if len(frame) < OWN_FRAME else frame.buffer]
-        while frame.more:
-            frame = receive_frame(socket, 0, False)
-            frames.append(frame.bytes if len(frame) < OWN_FRAME else frame.buffer)
+        first = receive_frame(socket, 0, False)
+        frames = [name, *contents(socket, first)]
+        self.frame = first
         return frames
 
     def _wake(self) -> None:

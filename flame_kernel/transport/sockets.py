@@ -66,7 +66,16 @@ def receive(socket: zmq.Socket[bytes], flags: int = 0) -> list[Buffer]:
     Raises:
         zmq.Again: Nothing is there and ``NOBLOCK`` was given.
     """
-    frame = receive_frame(socket, flags, False)
+    return contents(socket, receive_frame(socket, flags, False))
+
+
+def contents(socket: zmq.Socket[bytes], frame: zmq.Frame) -> list[Buffer]:
+    """Return what is in a frame that was received, and in those that follow it in its message.
+
+    Args:
+        socket: The socket.
+        frame: The frame.
+    """
     frames: list[Buffer] = [frame.bytes if len(frame) < OWN_FRAME else frame.buffer]
     while frame.more:
         frame = receive_frame(socket, 0, False)

@@ -10,9 +10,9 @@ from flame_kernel.buffers import Buffer
 from flame_kernel.errors import SerializationError
 from flame_kernel.protocol.calls import Outcome, encode_answer
 from flame_kernel.protocol.references import CALLABLE, Reference
-from flame_kernel.serialize import Format, dump
+from flame_kernel.serialize import Format, crosses, dump, type_name
 from flame_kernel.worker import failures
-from flame_kernel.worker.objects import Objects, preview, type_name
+from flame_kernel.worker.objects import Objects, preview
 
 # Values of these types load everywhere, and are asked for most of all.
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, bytearray})
@@ -101,9 +101,6 @@ def encode(value: Any, number: int, plain: bool, objects: Objects, client: bytes
     Raises:
         SerializationError: It isn't plain data, and the client takes nothing else.
     """
-    if type(value) in _ATOMS and not plain:  # most answers
-        form, parts = dump(value)
-        return encode_answer(_RESULT, number, form, parts), False
     limit: int | None = None
     if type(value) is UpTo:
         limit, value = value.limit, value.value
@@ -148,7 +145,7 @@ def _several(several: Several, plain: bool, objects: Objects, client: bytes) -> 
     given: list[Reference] = []
     try:
         for value in several.values:
-            if not _crosses(value):
+            if not (by_value(value) and crosses(value)):
                 value = refer(value, objects, client)
                 given.append(value)
             mixed.append(value)
@@ -167,13 +164,3 @@ def failed(error: BaseException, plain: bool) -> tuple[str, int, list[bytes]]:
     """
     form, (described, *parts) = failures.encode(error, plain)
     return bytes(described).decode("utf-8"), int(form), list(map(bytes, parts))
-
-
-def _crosses(value: Any) -> bool:
-    if not by_value(value):
-        return False
-    try:
-        dump(value)
-    except SerializationError:
-        return False
-    return True

@@ -6,7 +6,8 @@ import inspect
 from contextlib import suppress
 from typing import Any
 
-from flame_kernel.worker.objects import preview, type_name
+from flame_kernel.serialize import type_name
+from flame_kernel.worker.objects import preview
 
 
 def describe(value: Any) -> dict[str, Any]:

@@ -156,9 +156,8 @@ class Worker:
         sink = None if request.oneway else streams.Sink(emit, call, request.rich)
         value = keep = None
         try:
-            if request.operation in permits.FILES:
-                permits.require(caller.authority.name, request.operation)
-                self._transfers.require(caller.name, request.operation)
+            permits.require(caller.authority.name, request.operation)
+            self._transfers.require(caller.name, request.operation)
             call.begin()
             with streams.printing_to(sink):
                 value = self._run(caller, request)

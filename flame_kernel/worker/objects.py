@@ -16,6 +16,7 @@ from typing import Any
 
 from flame_kernel.errors import LimitExceeded, UnknownHandle
 from flame_kernel.protocol.references import ITERATOR, MODULE, OBJECT, Reference
+from flame_kernel.serialize import type_name
 
 # Objects that the session holds for one client; a loop that keeps every handle must not fill the session's memory.
 MAX_PER_CLIENT = 10_000
@@ -169,9 +170,3 @@ def preview(value: Any) -> str:
         return _PREVIEW.repr(value)
     except Exception as error:  # noqa: BLE001  # the object's own __repr__ may raise anything
         return f"<{type_name(value)}, which can't be shown: {type(error).__name__}>"
-
-
-def type_name(value: Any) -> str:
-    """Return the name of an object's type, with its module unless it's a builtin."""
-    kind = type(value)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

@@ -17,7 +17,7 @@ from flame_kernel.serialize import Parts, dump, load
 from flame_kernel.worker import iterators
 from flame_kernel.worker.about import about
 from flame_kernel.worker.answers import ByPath, ByReference, Several, UpTo, failed
-from flame_kernel.worker.attributes import find, follow, refers_to
+from flame_kernel.worker.attributes import attribute, find, follow, refers_to
 from flame_kernel.worker.describing import describe
 from flame_kernel.worker.failures import Sources
 from flame_kernel.worker.modules import SentModules
@@ -139,12 +139,14 @@ class Operations:
 
     def get(self, root: Any, path: str) -> Any:
         """Return an attribute's value; a callable of a module, or a method, goes by its path."""
-        found = self._find(root, path)
+        before, _, name = _path(path).rpartition(".")
+        owner = self._find(root, before)
+        found = attribute(owner, name) if name else owner
         if isinstance(root, str) and not isinstance(found, ModuleType) and callable(found):
             return ByPath(found)
         if inspect.isroutine(found):
             return ByPath(found)
-        return ByReference(found) if refers_to(found, self._find(root, path.rpartition(".")[0])) else found
+        return ByReference(found) if refers_to(found, owner) else found
 
     def operate(self, root: Any, path: str, operator: Any, args: Any) -> Any:
         """Apply an operator; what gives the object itself stays what it is."""
@@ -252,11 +254,16 @@ class Operations:
         return self._namespace  # type: ignore[return-value]  # IPython types it as a mapping; it is a dict
 
     def _find(self, root: Any, path: Any) -> Any:
-        if not isinstance(path, str):
-            raise ProtocolError("a call came without the path of an attribute")
+        path = _path(path)
         return find(root, path) if isinstance(root, str) else follow(self._held(root).value, path)
 
     def _held(self, root: Any) -> Held:
         if not isinstance(root, (tuple, list)) or len(root) != 2:
             raise ProtocolError("a call came without an object to call")
         return self.objects.find(*root)
+
+
+def _path(path: Any) -> str:
+    if not isinstance(path, str):
+        raise ProtocolError("a call came without the path of an attribute")
+    return path

@@ -28,3 +28,13 @@ def flame(home: Home) -> Iterator[Kernel]:
         yield kernel
     finally:
         kernel.close()
+
+
+@pytest.fixture
+def own_home() -> Iterator[Home]:
+    """A home where nothing else runs, and whose server a test may kill."""
+    home = Home()
+    try:
+        yield home
+    finally:
+        home.close()

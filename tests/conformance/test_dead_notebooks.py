@@ -3,24 +3,11 @@
 import json
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from tests.conformance.frontend import Answer
 from tests.conformance.kernels import PATIENCE_S, Home, Kernel, pid_of, running
 from tests.integration.servers import until
-
-
-@pytest.fixture
-def own_home() -> Iterator[Home]:
-    """A home where nothing else runs."""
-    home = Home()
-    try:
-        yield home
-    finally:
-        home.close()
 
 
 def killed(kernel: Kernel) -> Answer:

@@ -80,16 +80,6 @@ def server_at(home: Home, path: os.PathLike[str]) -> Iterator[None]:
 # ---------------------------------------------------------------- the embedded server
 
 
-@pytest.fixture
-def own_home() -> Iterator[Home]:
-    """A home whose server a test may kill."""
-    home = Home()
-    try:
-        yield home
-    finally:
-        home.close()
-
-
 @pytest.mark.parametrize("end", [psutil.Process.kill, psutil.Process.terminate], ids=["killed", "stopped"])
 def test_a_cell_goes_on_while_its_server_ends_and_is_started_again(
     own_home: Home, end: Callable[[psutil.Process], None], tmp_path: Path

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from flame_kernel import Flame, connect
-from tests.integration.local_notebook import LocalNotebook
+from tests.conformance.frontend import Frontend
+from tests.integration.local_notebook import LocalKernel, LocalNotebook
 from tests.integration.relay import Relay
 from tests.integration.servers import FlameServer, pair, short_folder
 from tests.integration.work import WAIT_FOR
@@ -129,3 +130,17 @@ def notebook(server: FlameServer, tmp_path_factory: pytest.TempPathFactory) -> I
         yield notebook
     finally:
         notebook.close()
+
+
+@pytest.fixture(scope="module")
+def kernel(server: FlameServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKernel]:
+    """A local kernel with the magics, connected as ``here``, with a frontend that can be asked."""
+    environ = server.client_environ(IPYTHONDIR=str(tmp_path_factory.mktemp("ipython")))
+    kernel = LocalKernel(environ, f"%flame_connect {server.fresh_invite()} -n here")
+    yield kernel
+    kernel.close()
+
+
+@pytest.fixture(scope="module")
+def frontend(kernel: LocalKernel) -> Frontend:
+    return kernel.frontend

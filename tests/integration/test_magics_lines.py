@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -180,20 +179,6 @@ def test_options_of_an_expression(notebook: LocalNotebook, server: FlameServer) 
 
 
 # ---------------------------------------------------------------- questions, and the stop button
-
-
-@pytest.fixture(scope="module")
-def kernel(server: FlameServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKernel]:
-    """A kernel with a frontend that can be asked."""
-    environ = server.client_environ(IPYTHONDIR=str(tmp_path_factory.mktemp("ipython")))
-    kernel = LocalKernel(environ, f"%flame_connect {server.fresh_invite()} -n here")
-    yield kernel
-    kernel.close()
-
-
-@pytest.fixture(scope="module")
-def frontend(kernel: LocalKernel) -> Frontend:
-    return kernel.frontend
 
 
 def shown_error(frontend: Frontend, code: str) -> str:

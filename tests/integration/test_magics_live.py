@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,19 +11,6 @@ from tests.conformance.frontend import Frontend, Message
 from tests.integration.local_notebook import LocalKernel
 from tests.integration.relay import Relay
 from tests.integration.servers import FlameServer
-
-
-@pytest.fixture(scope="module")
-def kernel(server: FlameServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKernel]:
-    environ = server.client_environ(IPYTHONDIR=str(tmp_path_factory.mktemp("ipython")))
-    kernel = LocalKernel(environ, f"%flame_connect {server.invite} -n here")
-    yield kernel
-    kernel.close()
-
-
-@pytest.fixture(scope="module")
-def frontend(kernel: LocalKernel) -> Frontend:
-    return kernel.frontend
 
 
 def updates(frontend: Frontend) -> list[Message]:

@@ -7,7 +7,6 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from functools import partial
 from typing import Any, Protocol
 
 import zmq
@@ -130,9 +129,8 @@ class Calls:
     def ask(self, operation: Operation, *operands: Any) -> Ahead:
         """Make a call, to wait for its answer later."""
         pipeline = self._require_pipeline()
-        ahead = Ahead(self.settle, self.show, self._place.endpoint.name)
-        order = pipeline.submit(operation, operands, ahead)
-        ahead.interrupt, ahead.hurry = partial(pipeline.interrupt, order), pipeline.hurry
+        ahead = Ahead(self, pipeline, self._place.endpoint.name)
+        ahead.order = pipeline.submit(operation, operands, ahead)
         return ahead
 
     def post(self, operation: Operation, *operands: Any) -> None:

@@ -6,7 +6,6 @@ import contextvars
 import queue
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Protocol
 
@@ -16,14 +15,6 @@ from flame_kernel.protocol.calls import LAST, CallAnswer
 
 # A call's value, or the exception it raised.
 Settled = tuple[Any, BaseException | None]
-
-# Makes a value of an answer; ``None`` when it can't be loaded here.
-Settle = Callable[[CallAnswer], Settled | None]
-Show = Callable[[CallAnswer], None]
-
-
-def _nothing() -> None:
-    """Do nothing, where nothing has been submitted yet."""
 
 
 class Line(Protocol):
@@ -133,22 +124,29 @@ class Ahead:
     """An answer that was asked for before it is wanted; what the call prints is shown by who waits for it.
 
     Args:
-        settle: Makes a value of an answer.
-        show: Shows what the call prints.
+        answers: Makes a value of its answer, and shows what the call prints.
+        line: Where it was submitted.
         name: What to call the place in messages.
+
+    Attributes:
+        order: What an interrupt is for: its own call there, or another one that it waits for.
     """
 
-    def __init__(self, settle: Settle, show: Show, name: str) -> None:
-        self.interrupt: Callable[[], None] = _nothing
-        self.hurry: Callable[[], None] = _nothing
-        self._settle = settle
-        self._show = show
+    def __init__(self, answers: Answers, line: Line, name: str) -> None:
+        self.order: Order | None = None
+        self._answers = answers
+        self._line = line
         self._name = name
         self._arrived: queue.SimpleQueue[CallAnswer | Settled] = queue.SimpleQueue()
 
+    def interrupt(self) -> None:
+        """Interrupt the call."""
+        if self.order is not None:
+            self._line.interrupt(self.order)
+
     def wait(self, timeout: float | None) -> Any:
         """Return the value, or raise its exception; Ctrl-C interrupts the call, a second one gives up waiting."""
-        self.hurry()
+        self._line.hurry()
         end = None if timeout is None else time.monotonic() + timeout
         interrupted = False
         while True:
@@ -163,7 +161,7 @@ class Ahead:
                 self.interrupt()
                 continue
             if isinstance(arrived, CallAnswer):
-                self._show(arrived)
+                self._answers.show(arrived)
                 continue
             value, error = arrived
             if error is not None:
@@ -175,7 +173,7 @@ class Ahead:
 
     def ready(self, seconds: float) -> bool:
         """Wait for a moment, and tell whether the value is there; what was printed meanwhile is shown."""
-        self.hurry()
+        self._line.hurry()
         end = time.monotonic() + seconds
         while True:
             try:
@@ -185,7 +183,7 @@ class Ahead:
             if not isinstance(arrived, CallAnswer):
                 self._arrived.put(arrived)
                 return True
-            self._show(arrived)
+            self._answers.show(arrived)
 
     def _too_late(self, timeout: float | None) -> FlameTimeout:
         return FlameTimeout(f"no answer from {self._name} within {timeout:g} s; the call goes on there")
@@ -199,7 +197,7 @@ class Ahead:
         if answer.outcome not in LAST:
             self._put(answer)
             return True
-        settled = self._settle(answer)
+        settled = self._answers.settle(answer)
         if settled is None:
             return False
         self._put(settled)

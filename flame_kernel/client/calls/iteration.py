@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Protocol
 
 from flame_kernel.client.calls.handles import Handle, Held
+from flame_kernel.client.calls.pipeline import Order
 from flame_kernel.client.calls.proxies import Caller, RemoteObject, with_remote_doc
 from flame_kernel.errors import FlameTimeout, SerializationError
 from flame_kernel.protocol.calls import Operation
@@ -27,7 +28,10 @@ _PATIENCE_S = 0.05
 class Reply(Protocol):
     """An answer that is on its way."""
 
-    interrupt: Callable[[], None]
+    order: Order | None
+
+    def interrupt(self) -> None:
+        """Interrupt what is being done for it."""
 
     def wait(self, timeout: float | None) -> Any:
         """Return it, or raise its exception; Ctrl-C interrupts what is being done for it."""
@@ -106,7 +110,7 @@ class Chunks:
         while self._so_far is not None or not reply.ready(_PATIENCE_S):
             # An item that's there must not wait for the next, which may take long.
             self._so_far = self._so_far or self._calls.ask(Operation.SO_FAR, self._root)
-            self._so_far.interrupt = reply.interrupt
+            self._so_far.order = reply.order  # an interrupt is for what these items wait for
             chunk = self._so_far.wait(self.timeout)
             self._so_far = None
             if isinstance(chunk, Handle) or chunk[-1]:
