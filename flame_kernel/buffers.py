@@ -46,10 +46,18 @@ class Arrival:
         if size >= _HUGE:
             _ask_for_huge_pages(self._view)
 
+    @property
+    def room(self) -> memoryview:
+        """Where the next piece belongs, for who can put it there without holding it: then :meth:`filled` follows."""
+        return self._view[len(self._view) - self.missing :]
+
+    def filled(self, count: int) -> None:
+        """Take note that the first so many bytes of the :attr:`room` have come."""
+        self.missing -= count
+
     def put(self, piece: Buffer) -> None:
         """Put the next piece into its place; it is no longer than what is missing."""
-        begin = len(self._view) - self.missing
-        self._view[begin : begin + len(piece)] = piece
+        self.room[: len(piece)] = piece
         self.missing -= len(piece)
 
     def end(self, read_only: bool) -> Buffer:

@@ -80,7 +80,7 @@ class Welcome(msgspec.Struct, frozen=True, omit_defaults=True):
         role: What this client may do in the session, as in ``authorized_keys``.
         owner: What its owner is called when the session belongs to another key.
         message_bytes: The largest message that the server takes, in bytes; 0 when it does not say.
-        worker: The unix socket at which the session's worker waits for calls, ``ipc://path``, for a client that came
+        worker: The unix socket at which the session's worker waits for streams, ``unix://path``, for a client that came
             by the server's own unix socket; else empty.
         versions: Those of Python and of packages whose values cross, as the session had them when it was started.
         direct: Whether a ``direct`` message follows as soon as the session's worker listens for this client.

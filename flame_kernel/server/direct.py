@@ -38,8 +38,8 @@ class DirectLanes:
         self._audit = audit
         self._doors: dict[Session, WorkerDoor] = {}
 
-    def unix_socket(self, caller: Caller, grant: Grant, session: Session) -> str:
-        """Return the worker's unix socket, empty for who has no business there.
+    def stream(self, caller: Caller, grant: Grant, session: Session) -> str:
+        """Return where the worker waits for streams, empty for who has no business there.
 
         The worker takes whoever connects to that socket for this user, who alone can enter its folder. So does the
         server with its own unix socket, and what a caller who came by that may do is no more and no less.
@@ -50,7 +50,7 @@ class DirectLanes:
             session: The session.
         """
         local = self._config.enabled and not caller.public
-        return session.process.worker_address if local and _may_call(grant, session) else ""
+        return session.process.stream_address if local and _may_call(grant, session) else ""
 
     def promised(self, peer: Peer, session: Session) -> bool:
         """Tell whether a client that wants to call its session directly will be told at which port.
@@ -73,7 +73,7 @@ class DirectLanes:
         caller, grant = peer.caller, peer.grant
         if not _may_call(grant, session):
             return
-        if self.unix_socket(caller, grant, session):
+        if self.stream(caller, grant, session):
             self._audit.direct(grant, session.key, "")
         ports = self._config.ports_at(peer.local)
         if not caller.public or ports is None:

@@ -344,7 +344,7 @@ class Gate:
             role=peer.grant.role.value,
             owner=self._access.owner_for(peer.caller, session),
             message_bytes=self._limits.message_bytes,
-            worker=self._direct.unix_socket(peer.caller, peer.grant, session),
+            worker=self._direct.stream(peer.caller, peer.grant, session),
             versions=session.facts.versions,
             direct=direct and self._direct.promised(peer, session),
         )

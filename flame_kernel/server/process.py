@@ -23,7 +23,7 @@ from flame_kernel.errors import KernelStartFailed, UnknownKernel
 from flame_kernel.server.adopted import AdoptedProcess
 from flame_kernel.server.kernelspecs import HostKernels, inherited, no_such, why_not
 from flame_kernel.transport.channels import ConnectionInfo
-from flame_kernel.transport.shared import control_address
+from flame_kernel.transport.entrance import control_address, stream_address
 
 # What tells a program that it runs below another Jupyter or Flame; a session starts afresh. JPY_PARENT_PID above all:
 # a kernel that has it ends with its launcher.
@@ -81,7 +81,9 @@ class KernelProcess:
         self.log = folder / f"{self.kernel_id}.log"
         self.worker_address = f"ipc://{folder / f'{self.kernel_id}-w'}"
         self.control_address = control_address(self.worker_address)
-        self._sockets = [Path(at.removeprefix("ipc://")) for at in (self.worker_address, self.control_address)]
+        self.stream_address = stream_address(self.worker_address)
+        addresses = (self.worker_address, self.control_address, self.stream_address)
+        self._sockets = [Path(address.partition("://")[2]) for address in addresses]
         self._manager = AsyncKernelManager(
             kernel_name=kernel,
             kernel_id=self.kernel_id,

@@ -90,6 +90,70 @@ class Origin:
     local: str = ""
 
 
+class Connection(Protocol):
+    """A client's end for a caller that waits: ``blocking`` over ZeroMQ, ``streaming`` on one machine without it.
+
+    When it's gone it stays gone.
+
+    Attributes:
+        endpoint: Where it leads.
+        gone: Whether it's known to be gone.
+        waiting: Whether it waits for a message, and an exception that comes now does no harm.
+    """
+
+    endpoint: Endpoint
+    gone: bool
+    waiting: bool
+
+    def wait_until_up(self, deadline: float | None) -> None:
+        """Wait until it's connected, encrypted and authenticated; attempts go on until then.
+
+        Args:
+            deadline: Until when, in ``time.monotonic()`` seconds; ``None`` for as long as it takes.
+
+        Raises:
+            FlameTimeout: The time is up.
+            KeyRefused: The server does not admit this client's key.
+            LinkLost: It was abandoned.
+        """
+
+    def comes_up(self, within_s: float) -> bool | None:
+        """Tell whether it's connected, for who has another way to take.
+
+        Args:
+            within_s: How long to wait for it, in seconds; 0 not to wait.
+
+        Returns:
+            Whether it's up; ``None`` while there's no telling. What came to nothing is ``gone``.
+
+        Raises:
+            LinkLost: It was abandoned.
+        """
+
+    def send(self, frames: Sequence[Buffer]) -> None:
+        """Send a message; what can't be sent is dropped, which ``receive`` tells of."""
+
+    def receive(self, deadline: float | None) -> list[Buffer] | None:
+        """Wait for a message.
+
+        Args:
+            deadline: Until when, in ``time.monotonic()`` seconds; ``None`` for as long as it takes.
+
+        Returns:
+            Its frames; ``None`` when the connection is gone, the time is up, or somebody has woken this thread.
+
+        Raises:
+            LinkLost: It was abandoned.
+        """
+
+    def close(self, linger_ms: int = 0) -> None:
+        """Close it.
+
+        Args:
+            linger_ms: How long what was sent may still take to leave, in milliseconds.
+        """
+
+
 class ListenerEvents(Protocol):
     """What a listener calls."""
 

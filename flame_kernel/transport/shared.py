@@ -1,19 +1,17 @@
-"""A ZeroMQ socket that many threads share: one waits for messages, all may send, and none hands its message to another.
+"""A ZeroMQ socket that many threads share: one takes messages, all may send, and none hands its message to another.
 
 A thread that only passes messages on costs two wake-ups a call. Here a thread sends for itself, under a lock; the one
-that waits does so on the socket's file descriptor, outside the lock. ZeroMQ allows a socket to change threads behind a
-full memory barrier, which the lock is.
+that waits (``entrance``) does so on the socket's file descriptor, outside the lock. ZeroMQ allows a socket to change
+threads behind a full memory barrier, which the lock is.
 
 This module is loaded inside sessions too: standard library, pyzmq and Python 3.9.
 """
 
 from __future__ import annotations
 
-import select
-import socket as sockets
 import threading
 from collections.abc import Sequence
-from contextlib import suppress
+from typing import Callable
 
 import zmq
 
@@ -28,7 +26,6 @@ from flame_kernel.transport.sockets import (
     no_way,
     receive_frame,
     send,
-    set_common_options,
 )
 
 
@@ -37,48 +34,36 @@ class SharedSocket:
 
     Args:
         socket: A ROUTER; it belongs to this object from now on.
+        wake: Called, on any thread, when :meth:`take` may find something that its descriptor did not tell of.
 
     Attributes:
         frame: A frame of the latest message as libzmq has it, which tells where it came from.
     """
 
-    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+    def __init__(self, socket: zmq.Socket[bytes], wake: Callable[[], None]) -> None:
         self.frame: zmq.Frame | None = None
         self._socket = socket
+        self._wake = wake
         self._lock = threading.Lock()
-        self._wake_in, self._wake_out = sockets.socketpair()
-        self._wake_in.setblocking(False)
-        self._wake_out.setblocking(False)
-        # The host of a session has POSIX. (An object of ``selectors`` takes twice as long.)
-        self._poll = select.poll()
-        self._poll.register(descriptor(socket), select.POLLIN)
-        self._poll.register(self._wake_in, select.POLLIN)
         self._closed = False
-        self._waiting = False  # whether a thread waits on the file descriptor, or is about to
+        self._signalled = False  # whether what comes is told by the file descriptor alone
 
-    def receive(self, timeout: float | None = None) -> list[Buffer] | None:
-        """Wait for a message; one thread at a time.
+    def fileno(self) -> int:
+        """Return the descriptor that becomes readable when :meth:`take` may find something."""
+        return descriptor(self._socket)
 
-        Args:
-            timeout: How long, in seconds; ``None`` for as long as it takes.
+    def take(self) -> list[Buffer] | None:
+        """Return a message, the first frame of which is the peer's name; one thread at a time.
 
         Returns:
-            Its frames, or ``None`` after the timeout or once the socket is closed.
+            Its frames; ``None`` when there is none, and then the descriptor tells of the next, or ``wake`` is called.
         """
-        while True:
-            with self._lock:
-                self._waiting = False
-                if self._closed:
-                    return None
-                if has_more(self._socket):
-                    return self._receive()
-                self._waiting = True
-            ready = self._poll.poll(None if timeout is None else timeout * 1000)
-            if not ready:
-                return None
-            if len(ready) > 1 or ready[0][0] == self._wake_in.fileno():
-                with suppress(BlockingIOError):
-                    self._wake_in.recv(4096)
+        with self._lock:
+            self._signalled = False
+            if not self._closed and has_more(self._socket):
+                return self._receive()
+            self._signalled = True
+            return None
 
     def send(self, frames: Sequence[Buffer]) -> bool:
         """Send a message from any thread.
@@ -98,9 +83,9 @@ class SharedSocket:
                 if no_way(error):
                     return False
                 raise
-            # Sending may have consumed the signal that the waiting thread would have seen. If none waits, who does so
-            # next looks first.
-            missed = self._waiting and has_more(self._socket)
+            # Sending may have consumed the signal that the waiting thread would have seen. If it's not going to wait,
+            # it looks first.
+            missed = self._signalled and has_more(self._socket)
         if missed:
             self._wake()
         return True
@@ -162,17 +147,11 @@ class SharedSocket:
         if missed:
             self._wake()
 
-    @property
-    def closed(self) -> bool:
-        """Whether it's closed."""
-        return self._closed
-
     def close(self) -> None:
-        """Close the socket; a thread that waits returns."""
+        """Close the socket."""
         with self._lock:
             self._closed = True
             self._socket.close()
-        self._wake()
 
     def _receive(self) -> list[Buffer]:
         # A ROUTER puts the peer's name before what the peer sent, of which there is a frame at least.
@@ -182,31 +161,3 @@ class SharedSocket:
         frames = [name, *contents(socket, first)]
         self.frame = first
         return frames
-
-    def _wake(self) -> None:
-        # Full of signals that nobody has looked at yet: one more would tell nothing new, and waiting for room would be
-        # for ever when it's the waiting thread itself that sends.
-        with suppress(BlockingIOError):
-            self._wake_out.send(b"\0")
-
-
-def control_address(address: str) -> str:
-    """Return where a worker waits for what its server tells it, given where it waits for calls."""
-    return f"{address}c"
-
-
-def bind_rendezvous(address: str) -> SharedSocket:
-    """Bind the socket at which a worker waits for calls.
-
-    Args:
-        address: ``ipc://path`` in a folder that only its user can enter.
-
-    Returns:
-        The bound ROUTER. Its context belongs to it, so that what the session does with ZeroMQ does not touch it.
-    """
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    socket = context.socket(zmq.ROUTER)
-    set_common_options(socket)
-    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-    socket.bind(address)
-    return SharedSocket(socket)

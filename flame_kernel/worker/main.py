@@ -1,4 +1,4 @@
-"""The worker: calls that come over one socket are carried out and answered, on the threads of its crew."""
+"""The worker: calls that come in are carried out and answered, on the threads of its crew."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flame_kernel.errors import FlameError, LimitExceeded, ProtocolError
 from flame_kernel.protocol.calls import CallRequest, Operation, Outcome, decode_request, encode_answer
 from flame_kernel.protocol.conversation import Message
 from flame_kernel.serialize import load
-from flame_kernel.transport.shared import SharedSocket, bind_rendezvous, control_address
+from flame_kernel.transport.entrance import Entrance, control_address, open_entrance
 from flame_kernel.worker import answers, displays, failures, permits, postmortem, streams, subprocesses
 from flame_kernel.worker.absence import LEASE_S, Absence
 from flame_kernel.worker.admitted import Authority
@@ -35,10 +35,10 @@ _RELEASE = Operation.RELEASE  # in Python 3.11 looking up an enum's member takes
 
 
 class Worker:
-    """Serves the calls that come over one socket.
+    """Serves the calls that come in.
 
     Args:
-        socket: Where they come from.
+        entrance: Where they come in.
         operations: What carries them out.
         lease_s: How long objects are held for a client that can't be reached, in seconds.
         transfers: How many may copy files at a time.
@@ -47,19 +47,19 @@ class Worker:
 
     def __init__(
         self,
-        socket: SharedSocket,
+        entrance: Entrance,
         operations: Operations,
         lease_s: float = LEASE_S,
         transfers: int = MOST,
         direct: DirectDoor | None = None,
     ) -> None:
-        self._socket = socket
-        self._direct = direct or DirectDoor(socket)
+        self._entrance = entrance
+        self._direct = direct or DirectDoor(entrance.router)
         self._operations = operations
         self._objects = operations.objects
         self._transfers = Transfers(transfers)
         self._ports = Ports(lease_s)
-        self._callers = Callers(socket.send, os.urandom(16), self._on_gone, self._on_ended, self._direct.admitted)
+        self._callers = Callers(entrance.send, os.urandom(16), self._on_gone, self._on_ended, self._direct.admitted)
         self._running = Running()
         self._absence = Absence(self._objects, self._callers.reachable, lease_s)
         self._unsent: deque[Caller] = deque()  # whose answers wait for more to go with them
@@ -71,9 +71,9 @@ class Worker:
 
     def _listen(self) -> bool:
         """Wait until something comes, and sort it; false once the socket is closed."""
-        frames = self._socket.receive(self._absence.wait_s)
+        frames = self._entrance.receive(self._absence.wait_s)
         if frames is None:
-            if self._socket.closed:
+            if self._entrance.closed:
                 return False
             self._absence.look()
             return True
@@ -96,8 +96,8 @@ class Worker:
             caller.flush()
 
     def _origin(self, peer: bytes) -> Authority:
-        assert self._socket.frame is not None
-        return self._direct.recognise(peer, self._socket.frame)
+        frame = self._entrance.frame
+        return Authority(peer) if frame is None else self._direct.recognise(peer, frame)
 
     def _sort(self, caller: Caller, message: Message, ack: int) -> Task | None:
         """Return what is to be carried out; what is about other calls is done on the spot."""
@@ -244,10 +244,10 @@ def start(address: str, transfers: int = MOST) -> None:
         shell.events.register("post_run_cell", lambda result: _keep(shell, operations, endings, result))
         displays.listen(shell.display_pub)
     subprocesses.listen()
-    socket = bind_rendezvous(address)
-    direct = DirectDoor(socket)
+    entrance = open_entrance(address)
+    direct = DirectDoor(entrance.router)
     direct.start(control_address(address))
-    Worker(socket, operations, transfers=transfers, direct=direct).start()
+    Worker(entrance, operations, transfers=transfers, direct=direct).start()
 
 
 def _shell() -> Any:

@@ -81,7 +81,7 @@ def test_the_server_has_no_part_in_calls_values_files_and_futures(
             near.evaluate("1 / 0")
     assert (tmp_path / "file").read_bytes() == b"content"
     assert near.link.way == "direct"
-    assert near.link.address.startswith(f"ipc://{here.home / 'run'}/")
+    assert near.link.address.startswith(f"unix://{here.home / 'run'}/")
 
 
 def test_a_restart_ends_the_calls_under_way_and_those_that_follow_are_direct_again(near: Flame) -> None:

@@ -17,6 +17,7 @@ from flame_kernel.server.attachment import Attachment
 from flame_kernel.server.boot import KernelFacts
 from flame_kernel.server.session import SessionKey
 from flame_kernel.server.unseen import Unseen
+from flame_kernel.transport.entrance import stream_address
 
 NOW = 1_700_000_000.0
 
@@ -50,7 +51,8 @@ class FakeSession:
 
     @property
     def process(self) -> Any:
-        return SimpleNamespace(kernel="python3", pid=7, worker_address=self.worker_address)
+        at = self.worker_address
+        return SimpleNamespace(kernel="python3", pid=7, worker_address=at, stream_address=stream_address(at))
 
     def attach(self, name: str, client: str) -> Attachment:
         return self.attachments.setdefault(name, Attachment(name, client, 1_000_000))

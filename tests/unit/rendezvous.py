@@ -1,4 +1,4 @@
-"""A worker's socket in this process, and its threads, which end with the test."""
+"""A worker's entrance in this process, and its threads, which end with the test."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flame_kernel.transport.shared import SharedSocket, bind_rendezvous
+from flame_kernel.transport.entrance import Entrance, open_entrance
 
 
 @contextmanager
-def rendezvous(path: Path) -> Iterator[tuple[SharedSocket, str]]:
-    """Bind a worker's socket; afterwards nothing of it or of the threads that wait on it is left."""
+def rendezvous(path: Path) -> Iterator[tuple[Entrance, str]]:
+    """Open a worker's entrance; afterwards nothing of it or of the threads that wait there is left."""
     before = set(threading.enumerate())
     address = f"ipc://{path}"
-    shared = bind_rendezvous(address)
+    entrance = open_entrance(address)
     try:
-        yield shared, address
+        yield entrance, address
     finally:
-        context = shared._socket.context
-        shared.close()
+        context = entrance.router.context
+        entrance.close()
         for thread in set(threading.enumerate()) - before:
             if thread.name.startswith("flame-call-"):
                 thread.join(30)
-        shared._wake_in.close()  # in a session these end with the process
-        shared._wake_out.close()
+        entrance._wake_in.close()  # in a session these end with the process
+        entrance._wake_out.close()
         context.destroy(0)

@@ -13,8 +13,11 @@ import zmq
 
 from flame_kernel.client.calls.ways import Ways
 from flame_kernel.errors import LimitExceeded
-from flame_kernel.transport.blocking import Connection, Wake
-from flame_kernel.transport.interface import Endpoint
+from flame_kernel.transport.blocking import ZmqConnection
+from flame_kernel.transport.interface import Connection, Endpoint
+from flame_kernel.transport.stream import SCHEME
+from flame_kernel.transport.streaming import StreamConnection
+from flame_kernel.transport.waking import Wake
 
 # How long a caller waits to hear where the worker is, when the server has said that it will tell: a moment as a rule,
 # and calling through the server meanwhile would cost it a connection that is of no use a moment later.
@@ -99,7 +102,9 @@ class Approach:
 
     def _connect(self, endpoint: Endpoint) -> Connection:
         try:
-            return Connection(self._context, endpoint, self._wake)
+            if endpoint.address.startswith(SCHEME):
+                return StreamConnection(endpoint, self._wake)
+            return ZmqConnection(self._context, endpoint, self._wake)
         except zmq.ZMQError as error:
             if error.errno != errno.EMFILE:
                 raise

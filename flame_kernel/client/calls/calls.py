@@ -25,8 +25,8 @@ from flame_kernel.errors import FlameError, SerializationError
 from flame_kernel.protocol.calls import CallAnswer, Operation, Outcome
 from flame_kernel.protocol.references import MODULE, Reference
 from flame_kernel.serialize import load
-from flame_kernel.transport.blocking import Wake
 from flame_kernel.transport.interface import Endpoint
+from flame_kernel.transport.waking import Wake
 
 # Handles that were collected are given back together, this long after the first of them, in seconds.
 _RELEASE_AFTER_S = 0.1

@@ -20,8 +20,8 @@ from flame_kernel.protocol import messages, packets
 from flame_kernel.protocol.conversation import Conversation, Hole, Message
 from flame_kernel.protocol.fragments import Assembler, split
 from flame_kernel.protocol.packets import Kind, Packet
-from flame_kernel.transport.blocking import Connection, Wake
-from flame_kernel.transport.interface import Endpoint
+from flame_kernel.transport.interface import Connection, Endpoint
+from flame_kernel.transport.waking import Wake
 
 # Before a greeting that came to nothing is tried again, in seconds.
 _AGAIN_AFTER_S = 0.05
@@ -293,7 +293,7 @@ class WorkerConversation:
     def _pause(self) -> None:
         """Wait a moment before the next attempt, on the connection that came to nothing."""
         if self._connection is not None:
-            self._connection.pause(_AGAIN_AFTER_S)
+            self._wake.pause(_AGAIN_AFTER_S, self.endpoint.name)
             self._let_go()
 
 

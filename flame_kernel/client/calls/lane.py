@@ -21,8 +21,8 @@ from flame_kernel.client.links.limits import require_size
 from flame_kernel.errors import FlameError, FlameTimeout, LinkLost
 from flame_kernel.protocol.calls import LAST, CallAnswer, Operation, Outcome, decode_answer, encode_request
 from flame_kernel.serialize import dump
-from flame_kernel.transport.blocking import Wake
 from flame_kernel.transport.interface import Endpoint
+from flame_kernel.transport.waking import Wake
 
 OnStream = Callable[[Outcome, str], None]
 

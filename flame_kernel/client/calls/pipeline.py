@@ -19,7 +19,7 @@ from flame_kernel.errors import FlameError, LinkLost, ProtocolError
 from flame_kernel.protocol.calls import LAST, CallAnswer, Operation, decode_answer, encode_request
 from flame_kernel.protocol.conversation import Message
 from flame_kernel.serialize import dump
-from flame_kernel.transport.blocking import Wake
+from flame_kernel.transport.waking import Wake
 
 # Calls that are under way; the others wait here, where cancelling one costs nothing.
 MAX_UNDER_WAY = 512

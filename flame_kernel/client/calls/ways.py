@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from flame_kernel.errors import FlameError
 from flame_kernel.protocol.messages import Direct, Welcome
 from flame_kernel.transport.interface import Endpoint
+from flame_kernel.transport.stream import SCHEME
 
 DIRECT = "direct"
 THROUGH_SERVER = "through the server"
@@ -142,7 +143,7 @@ def _worker(server: Endpoint, welcome: Welcome | None, direct: Direct | None) ->
         if server.server_key:
             return None  # a tunnel to another machine, whose paths mean nothing here
         at = welcome.worker if welcome is not None else ""
-        return Endpoint(at, server.name) if at.startswith(_UNIX) else None
+        return Endpoint(at, server.name) if at.startswith(SCHEME) else None
     if direct is None or not 0 < direct.port < 65536 or not _KEY.fullmatch(direct.key):
         return None
     host = server.address.rpartition(":")[0]

@@ -129,8 +129,8 @@ class House:
         return caller
 
     def start_worker(self, namespace: dict[str, Any]) -> None:
-        shared, _ = self.open.enter_context(rendezvous(self.worker_path))
-        Worker(shared, Operations(namespace)).start()
+        entrance, _ = self.open.enter_context(rendezvous(self.worker_path))
+        Worker(entrance, Operations(namespace)).start()
 
     async def lane(self) -> Caller:
         """Give a caller that both the gate and the worker have welcomed."""

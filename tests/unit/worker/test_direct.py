@@ -58,8 +58,8 @@ class Server:
 
 @pytest.fixture
 def door(tmp_path: Path) -> Iterator[tuple[DirectDoor, str]]:
-    with rendezvous(tmp_path / "w") as (shared, _):
-        door = DirectDoor(shared, grace_s=0.2)
+    with rendezvous(tmp_path / "w") as (entrance, _):
+        door = DirectDoor(entrance.router, grace_s=0.2)
         address = f"ipc://{tmp_path / 'c'}"
         door.start(address)
         yield door, address

@@ -34,8 +34,8 @@ json_values = st.recursive(
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with rendezvous(tmp_path_factory.mktemp("hostile") / "w") as (shared, address):
-        Worker(shared, Operations({})).start()
+    with rendezvous(tmp_path_factory.mktemp("hostile") / "w") as (entrance, address):
+        Worker(entrance, Operations({})).start()
         place = Place(address, {})
         yield place
         place.context.destroy(0)

@@ -86,8 +86,8 @@ class Place:
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
     namespace: dict[str, Any] = {}
-    with rendezvous(tmp_path / "w") as (shared, address):
-        Worker(shared, Operations(namespace)).start()
+    with rendezvous(tmp_path / "w") as (entrance, address):
+        Worker(entrance, Operations(namespace)).start()
         place = Place(address, namespace)
         yield place
         place.context.destroy(0)
@@ -232,8 +232,8 @@ def test_what_a_client_holds_goes_when_it_says_goodbye(place: Place) -> None:
 
 def test_what_a_client_holds_goes_some_time_after_it_has_vanished(tmp_path: Path) -> None:
     namespace: dict[str, Any] = {}
-    with rendezvous(tmp_path / "w") as (shared, address):
-        Worker(shared, Operations(namespace), lease_s=0.2).start()
+    with rendezvous(tmp_path / "w") as (entrance, address):
+        Worker(entrance, Operations(namespace), lease_s=0.2).start()
         place = Place(address, namespace)
         ann, bob = place.client(), place.client()
         anns, bobs = held(ann, namespace), held(bob, namespace)
@@ -288,8 +288,8 @@ def test_what_came_in_one_packet_runs_side_by_side_where_it_is_slow(place: Place
 def test_quick_calls_of_one_packet_are_answered_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(callers, "_AT_LATEST_S", 60.0)
     monkeypatch.setattr(crew, "Lead", lambda: Lead(60.0))  # however slow the machine is
-    with rendezvous(tmp_path / "w") as (shared, address):
-        Worker(shared, Operations({})).start()
+    with rendezvous(tmp_path / "w") as (entrance, address):
+        Worker(entrance, Operations({})).start()
         place = Place(address, {})
         client = place.client()
         client.value(Operation.PING)

@@ -42,8 +42,8 @@ async def test_the_role_reaches_the_worker_with_each_request(
 ) -> None:
     monkeypatch.setattr(permits, "FILES", range(Operation.EVALUATE, Operation.EVALUATE + 1))
     context: zmq.Context[Any] = zmq.Context()
-    with rendezvous(tmp_path / "w") as (shared, address):
-        Worker(shared, Operations({})).start()
+    with rendezvous(tmp_path / "w") as (entrance, address):
+        Worker(entrance, Operations({})).start()
         answers: asyncio.Queue[Any] = asyncio.Queue()
 
         def to_client(frames: Any) -> bool:

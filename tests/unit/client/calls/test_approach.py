@@ -15,7 +15,7 @@ import zmq
 from flame_kernel.client.calls.approach import Approach
 from flame_kernel.client.calls.ways import Ways
 from flame_kernel.errors import LimitExceeded
-from flame_kernel.transport.blocking import Wake
+from flame_kernel.transport.waking import Wake
 from flame_kernel.transport.interface import Endpoint
 
 approach = Approach(zmq.Context(), Ways(Endpoint("ipc:///nowhere/s", "there")), Wake())

@@ -31,6 +31,7 @@ from flame_kernel.server.doorkeeper import Doorkeeper
 from flame_kernel.server.gate import Gate
 from flame_kernel.server.listing import Lister
 from flame_kernel.server.requests import Requests
+from flame_kernel.transport.entrance import stream_address
 from flame_kernel.transport.interface import Endpoint
 from flame_kernel.transport.listener import ZmqListener, server_socket
 from flame_kernel.worker.main import Worker
@@ -90,19 +91,20 @@ def namespace() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, namespace: dict[str, Any]) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("lane")
-    with rendezvous(folder / "w") as (shared, address):
-        Worker(shared, Operations(namespace)).start()
+    with rendezvous(folder / "w") as (entrance, address):
+        Worker(entrance, Operations(namespace)).start()
         place = Place(folder, address)
         yield place
         place.close()
 
 
-@pytest.fixture(params=[THROUGH_SERVER, DIRECT])
+@pytest.fixture(params=[THROUGH_SERVER, DIRECT, "direct, over a stream"])
 def ways(place: Place, request: pytest.FixtureRequest) -> Ways:
     """What is promised of a lane holds whichever way it goes."""
     ways = Ways(place.endpoint)
-    if request.param == DIRECT:
-        ways.offer(Endpoint(place.worker_address, "here"))
+    if request.param != THROUGH_SERVER:
+        address = place.worker_address
+        ways.offer(Endpoint(address if request.param == DIRECT else stream_address(address), "here"))
     return ways
 
 

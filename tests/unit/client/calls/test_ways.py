@@ -13,7 +13,7 @@ KEY = "0123456789012345678901234567890123456789"
 TCP = Endpoint("tcp://gpu1:9999", "gpu1:9999", b"S" * 40, b"P" * 40, b"C" * 40)
 UNIX = Endpoint("ipc:///run/flame/embedded.sock", "this machine")
 TUNNEL = Endpoint("ipc:///tmp/tunnel", "gpu1", b"S" * 40, b"P" * 40, b"C" * 40)
-HERE = Welcome(1, worker="ipc:///run/flame/abc-w")
+HERE = Welcome(1, worker="unix:///run/flame/abc-ws")
 
 
 def found(server: Endpoint, *told: object) -> Endpoint | None:
@@ -29,7 +29,7 @@ def test_over_tcp_it_is_a_port_of_the_servers_own_host_with_the_clients_own_key(
 
 
 def test_on_the_same_machine_it_is_the_workers_socket() -> None:
-    assert found(UNIX, HERE, None) == Endpoint("ipc:///run/flame/abc-w", "this machine")
+    assert found(UNIX, HERE, None) == Endpoint("unix:///run/flame/abc-ws", "this machine")
 
 
 @pytest.mark.parametrize("server", [TCP, TUNNEL], ids=["tcp", "tunnel"])

@@ -1,0 +1,158 @@
+"""Messages over a stream of bytes, which has none: what ZeroMQ's own framing does on its connections.
+
+Between a client and a worker on one machine no part of ZeroMQ is needed, and each call without its threads takes half
+the time. A message opens with a table of its frames, which follow one after the other.
+
+========  ==========================================
+bytes     meaning
+========  ==========================================
+4         number of frames, N (big-endian), at least 1
+8 x N     the length of each frame in bytes
+…         the frames
+========  ==========================================
+
+This module is loaded inside sessions too: standard library and Python 3.9.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Sequence
+
+from flame_kernel.buffers import OWN_FRAME, Arrival, Buffer
+from flame_kernel.errors import ProtocolError
+from flame_kernel.protocol.frames import MAX_PARTS
+
+# What ``frames`` makes of the largest packet: its first frame, and each part apart in frames of 1 MiB.
+MAX_FRAMES = 2 * MAX_PARTS
+
+# Beyond this, in bytes, a frame is refused before any memory is given to it.
+MAX_FRAME_BYTES = 2 * 1024**3
+
+_COUNT = struct.Struct("!I")
+_ONE = struct.Struct("!IQ")  # the table of nearly all messages
+
+
+def table(frames: Sequence[Buffer]) -> bytes:
+    """Return what opens a message.
+
+    Args:
+        frames: The message.
+
+    Example:
+        >>> table([b"four"]).hex()
+        '000000010000000000000004'
+    """
+    if len(frames) == 1:
+        return _ONE.pack(1, len(frames[0]))
+    return struct.pack(f"!I{len(frames)}Q", len(frames), *map(len, frames))
+
+
+class Incoming:
+    """Takes messages out of a stream.
+
+    Attributes:
+        whole: The messages that have come, in order, to be taken by the owner. Small frames are bytes, large ones views
+            that may be written to.
+
+    Example:
+        >>> incoming = Incoming()
+        >>> incoming.feed(table([b"a", b"bc"]) + b"ab")
+        >>> incoming.whole
+        deque([])
+        >>> incoming.feed(b"c")
+        >>> incoming.whole
+        deque([[b'a', b'bc']])
+    """
+
+    def __init__(self) -> None:
+        self.whole: deque[list[Buffer]] = deque()
+        self._rest = b""  # what can't be told apart yet
+        self._lengths: deque[int] = deque()  # of the frames that are to come in the message that comes now
+        self._frames: list[Buffer] = []
+        self._arriving: Arrival | None = None  # a large frame
+
+    @property
+    def room(self) -> memoryview | None:
+        """Where the bytes that come next belong, when those are of a large frame; else :meth:`feed` takes them."""
+        return None if self._arriving is None else self._arriving.room
+
+    def filled(self, count: int) -> None:
+        """Take note that so many bytes were put into the :attr:`room`."""
+        arriving = self._arriving
+        assert arriving is not None
+        arriving.filled(count)
+        self._end(arriving)
+
+    def feed(self, data: bytes) -> None:
+        """Take what comes next.
+
+        Args:
+            data: Any number of bytes.
+
+        Raises:
+            ProtocolError: It can't be a message, and nothing that follows can be told apart.
+        """
+        if self._rest:
+            data = self._rest + data
+        elif not self._lengths and len(data) >= _ONE.size:
+            count, length = _ONE.unpack_from(data)
+            if count == 1 and length == len(data) - _ONE.size < OWN_FRAME:  # as mostly: one message, and all of it
+                self.whole.append([data[_ONE.size :]])
+                return
+        self._rest = data[self._told_apart(data) :]
+
+    def _told_apart(self, data: bytes) -> int:
+        """Take what can be told apart, and return how much of it that was."""
+        position, size = 0, len(data)
+        while True:
+            if not self._lengths:
+                after = self._open(data, position)
+                if not after:
+                    return position
+                position = after
+            length = self._lengths[0]
+            if length < OWN_FRAME:
+                if position + length > size:
+                    return position
+                self._took(data[position : position + length])
+                position += length
+                continue
+            arriving = self._arriving = Arrival(length)
+            begun = data[position : position + length]
+            arriving.put(begun)
+            position += len(begun)
+            self._end(arriving)
+            if self._arriving is not None:
+                return position
+
+    def _open(self, data: bytes, position: int) -> int:
+        """Read a message's table; return the position after it, 0 when it has not all come."""
+        if position + _COUNT.size > len(data):
+            return 0
+        count: int = _COUNT.unpack_from(data, position)[0]
+        if not 0 < count <= MAX_FRAMES:
+            raise ProtocolError(f"a message of {count} frames came over a stream")
+        end = position + _COUNT.size + 8 * count
+        if end > len(data):
+            return 0
+        self._lengths.extend(struct.unpack_from(f"!{count}Q", data, position + _COUNT.size))
+        if max(self._lengths) > MAX_FRAME_BYTES:
+            raise ProtocolError(f"a frame of {max(self._lengths):,} bytes came over a stream")
+        return end
+
+    def _end(self, arriving: Arrival) -> None:
+        if not arriving.missing:
+            self._arriving = None
+            self._took(arriving.end(read_only=False))
+
+    def _took(self, frame: Buffer) -> None:
+        self._frames.append(frame)
+        self._lengths.popleft()
+        while self._lengths and not self._lengths[0]:  # an empty frame has come when the one before it has
+            self._frames.append(b"")
+            self._lengths.popleft()
+        if not self._lengths:
+            self.whole.append(self._frames)
+            self._frames = []

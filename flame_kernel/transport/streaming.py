@@ -1,0 +1,111 @@
+"""A client's connection over a stream, to a worker on the same machine, for a caller that waits.
+
+A round trip over ZeroMQ wakes four of its threads besides the two that have something to say; here those two are all.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Sequence
+
+from flame_kernel.buffers import Buffer
+from flame_kernel.errors import FlameTimeout, ProtocolError
+from flame_kernel.transport.interface import Endpoint
+from flame_kernel.transport.stream import Stream, connect
+from flame_kernel.transport.waking import Wake, left_ms
+
+
+class StreamConnection:
+    """One connection; see :class:`flame_kernel.transport.interface.Connection`.
+
+    Args:
+        endpoint: Where to, ``unix://path``.
+        wake: Rung, from any thread, to end a wait.
+    """
+
+    def __init__(self, endpoint: Endpoint, wake: Wake) -> None:
+        self.endpoint = endpoint
+        self.gone = False
+        self.waiting = False
+        self._wake = wake
+        self._stream: Stream | None = None
+        self._poll = select.poll()
+        self._poll.register(wake, select.POLLIN)
+        try:
+            self._stream = connect(endpoint.address)
+        except OSError:
+            self.gone = True
+        else:
+            self._poll.register(self._stream, select.POLLIN)
+
+    def wait_until_up(self, deadline: float | None) -> None:
+        """Nothing is waited for: it's up, or gone."""
+        self._wake.require_use(self.endpoint.name)
+        if self.gone:
+            raise FlameTimeout(f"{self.endpoint.name} can't be reached")
+
+    def comes_up(self, within_s: float) -> bool | None:
+        """Tell whether it's connected; that is known at once."""
+        return not self.gone
+
+    def send(self, frames: Sequence[Buffer]) -> None:
+        """Send a message; what can't be sent is dropped, which ``receive`` tells of."""
+        stream = self._stream
+        if stream is None or self.gone:
+            return
+        before = stream.unsent
+        try:
+            stream.send(frames)
+        except OSError:
+            self.gone = True
+            return
+        if stream.unsent and not before:
+            self._poll.modify(stream, select.POLLIN | select.POLLOUT)
+
+    def receive(self, deadline: float | None) -> list[Buffer] | None:
+        """Wait for a message."""
+        stream, wake = self._stream, self._wake
+        while stream is not None and not self.gone:
+            wake.require_use(self.endpoint.name)  # also while messages keep coming
+            if not stream.more:
+                self.waiting = True
+                ready = self._poll.poll(left_ms(deadline))
+                self.waiting = False
+                if not ready:
+                    if deadline is not None and time.monotonic() >= deadline:
+                        return None
+                    continue
+                if len(ready) == 1 and ready[0][0] != stream.fileno():
+                    wake.require_use(self.endpoint.name)
+                    return None
+            frames = self._next(stream)
+            if frames is not None:
+                return frames
+        return None
+
+    def close(self, linger_ms: int = 0) -> None:
+        """Close it; what the other end has not taken yet may take a while."""
+        stream, self._stream = self._stream, None
+        self.gone = True
+        if stream is None:
+            return
+        until = time.monotonic() + linger_ms / 1000
+        writable = select.poll()
+        writable.register(stream, select.POLLOUT)
+        try:
+            while stream.unsent and time.monotonic() < until and writable.poll(left_ms(until)):
+                stream.flush()
+        except OSError:
+            pass  # it's gone, and what was said with it
+        finally:
+            stream.close()
+
+    def _next(self, stream: Stream) -> list[Buffer] | None:
+        try:
+            if stream.unsent and stream.flush():
+                self._poll.modify(stream, select.POLLIN)
+            return stream.receive()
+        except (OSError, ProtocolError):
+            self.gone = True
+            return None
