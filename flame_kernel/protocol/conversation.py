@@ -13,8 +13,9 @@ from typing import NamedTuple, Union
 
 from flame_kernel.buffers import Buffer
 from flame_kernel.protocol.delivery import Gap, Inbox, Numbered, Outbox, Shelf, Verdict
+from flame_kernel.protocol.fragments import Assembler, split
 from flame_kernel.protocol.frames import pack, unpack
-from flame_kernel.protocol.packets import Kind, Packet, encode, encode_packed, encode_rows
+from flame_kernel.protocol.packets import HEAD_BYTES, Kind, Packet, carries, encode, encode_packed, encode_rows
 
 # In Python 3.11 looking up an enum's member takes as long as a small call; these are needed for each message.
 _DATA = Kind.DATA
@@ -58,6 +59,7 @@ class Conversation:
     Args:
         limit_bytes: How much is kept for the other end while it is away, in bytes; ``None`` for no limit.
         shelf: Where what is said is written down, if anywhere.
+        pieces: Whether large messages travel in several (``fragments``), as they do on calls lanes.
 
     Example:
         >>> here, there = Conversation(), Conversation()
@@ -70,9 +72,10 @@ class Conversation:
         (None, 0)
     """
 
-    def __init__(self, limit_bytes: int | None = None, shelf: Shelf | None = None) -> None:
+    def __init__(self, limit_bytes: int | None = None, shelf: Shelf | None = None, pieces: bool = False) -> None:
         self._inbox = Inbox()
         self._outbox = Outbox(limit_bytes, shelf)
+        self._assembler = Assembler() if pieces else None
 
     def restore(self, received: int, first: int, weights: Sequence[int]) -> None:
         """Go on where an earlier process ended.
@@ -110,8 +113,12 @@ class Conversation:
             parts: The message; it must not be changed afterwards.
 
         Returns:
-            Its number.
+            Its number, in pieces that of the last of them.
         """
+        if self._assembler is not None:
+            *before, parts = split(parts)
+            for piece in before:
+                self._outbox.push(pack(piece))
         return self._outbox.push(pack(parts))
 
     def push_packed(self, frames: Sequence[Buffer]) -> int:
@@ -143,22 +150,37 @@ class Conversation:
             packet: DATA, GAP, or any kind that acknowledges.
 
         Returns:
-            What came of it, or ``None``.
+            What came of it, or ``None``: it was no message, or one more piece of one.
 
         Raises:
-            ProtocolError: It acknowledges what was never sent.
+            ProtocolError: It acknowledges what was never sent, or is a piece of nothing; then nothing that follows can
+                be told apart.
         """
         kind, number, ack, parts = packet
         self._outbox.acknowledge(ack)
         if kind is _DATA:
             verdict = self._inbox.accept(number, sum(map(len, parts)))
             if verdict is _NEW:
-                return Message(number, parts)
+                whole = parts if self._assembler is None else self._assembler.take(parts)
+                return None if whole is None else Message(number, whole)
             return Hole() if verdict is Verdict.HOLE else None
         if kind is Kind.GAP:
             count = self._inbox.skip(number)
             return Missing(count) if count else None
         return None
+
+    def place(self, frames: Sequence[Buffer], length: int) -> memoryview | None:
+        """Return where a large frame belongs that is about to come, if that is known: then it needn't be moved there.
+
+        Nobody else may write there until the packet is whole and was taken, or its connection is given up.
+
+        Args:
+            frames: The frames of its packet that have come already.
+            length: How long it is, in bytes.
+        """
+        if self._assembler is None or len(frames) != 1 or not carries(frames[0], self._inbox.received + 1):
+            return None
+        return self._assembler.room(frames[0][HEAD_BYTES:], length)
 
     def greeting(self, kind: Kind, parts: Sequence[Buffer]) -> list[Buffer]:
         """Return a HELLO, WELCOME, PING or PONG that says how far this end has received."""
@@ -170,6 +192,8 @@ class Conversation:
         Args:
             rows: Whether the other end reads messages that go together in a packet.
         """
+        if not self._outbox.waiting:  # as mostly: this is asked for each packet
+            return [self.acknowledge()] if self._inbox.ack_pressing else []
         out: list[list[Buffer]] = []
         due = self._outbox.due()
         if not due:

@@ -81,6 +81,11 @@ class Outbox:
         window_messages: How many messages may be under way unacknowledged.
         window_bytes: How many bytes may be under way unacknowledged; one message may always be.
 
+    Attributes:
+        last: The number of the newest message, 0 before the first.
+        kept_bytes: How much is kept.
+        waiting: Whether there may be something to send, within the window or beyond it.
+
     Example:
         >>> outbox = Outbox()
         >>> outbox.push([b"hello"])
@@ -109,7 +114,7 @@ class Outbox:
         self._kept: deque[tuple[Sequence[Buffer] | None, int]] = deque()
         self._in_memory = 0
         self._first = 1  # the number of the oldest message kept
-        self.last = 0  # that of the newest message, 0 before the first
+        self.last = 0
         self._next = 1  # the number of the next message to go out on this connection
         # Number and bytes of what was sent on this connection and is not acknowledged. A message that had to make room
         # is under way all the same: it must not give credit to the next.
@@ -117,6 +122,7 @@ class Outbox:
         self._under_way_bytes = 0
         self._told = 0  # the highest number that the peer knows of: sent, or reported as gone
         self.kept_bytes = 0
+        self.waiting = False
 
     def __len__(self) -> int:
         """How many messages are kept."""
@@ -150,6 +156,7 @@ class Outbox:
             Its number.
         """
         weight = sum(map(len, parts))
+        self.waiting = True
         self.last += 1
         shelved = self._shelf is not None and self._shelf.put(self.last, parts)
         if shelved and self._in_memory + weight > self._memory_bytes:
@@ -173,6 +180,7 @@ class Outbox:
         self.last = first + len(weights) - 1
         self._kept.extend((None, weight) for weight in weights)
         self.kept_bytes = sum(weights)
+        self.waiting = True
         self._told = self.last  # any of them may have been sent
 
     def due(self) -> list[Numbered | Gap]:
@@ -182,8 +190,6 @@ class Outbox:
             Messages, and a gap before them where some are gone. They count as sent on this connection.
         """
         out: list[Numbered | Gap] = []
-        if self._next > self.last and self._told >= self._first - 1:  # as mostly: this is asked for each packet
-            return out
         if self._told < self._first - 1 and self._has_credit():  # else a slow reader would be sent one for each push
             self._told = self._first - 1
             out.append(Gap(self._told))
@@ -199,6 +205,7 @@ class Outbox:
             self._told = max(self._told, number)
             number += 1
         self._next = number
+        self.waiting = number <= self.last or self._told < self._first - 1
         return out
 
     def acknowledge(self, number: int) -> None:
@@ -218,7 +225,8 @@ class Outbox:
         if self._first <= number and kept:
             while self._first <= number and kept:
                 self._drop_oldest()
-            self._clear_shelf()
+            if self._shelf is not None:
+                self._shelf.forget(self._first - 1)
 
     def resume(self, received: int) -> None:
         """Begin anew on a new connection.
@@ -232,6 +240,7 @@ class Outbox:
         self.acknowledge(received)
         self._told = received
         self._next = self._first
+        self.waiting = True
         self._under_way.clear()
         self._under_way_bytes = 0
 
@@ -243,8 +252,8 @@ class Outbox:
         first = self._first
         while self.kept_bytes > limit_bytes and len(self._kept) > 1:
             self._drop_oldest()
-        if self._first > first:
-            self._clear_shelf()
+        if self._first > first and self._shelf is not None:
+            self._shelf.forget(self._first - 1)
 
     def _drop_oldest(self) -> None:
         parts, weight = self._kept.popleft()
@@ -252,10 +261,6 @@ class Outbox:
         if parts is not None:
             self._in_memory -= weight
         self._first += 1
-
-    def _clear_shelf(self) -> None:
-        if self._shelf is not None:
-            self._shelf.forget(self._first - 1)
 
 
 class Verdict(enum.Enum):
@@ -275,6 +280,10 @@ class Inbox:
     Args:
         received: The number to go on from, for an end that comes back.
 
+    Attributes:
+        received: The highest number received without a hole.
+        ack_pressing: Whether so much has arrived unacknowledged that the sender may soon run out of window.
+
     Example:
         >>> inbox = Inbox()
         >>> inbox.accept(1), inbox.accept(1), inbox.accept(3)
@@ -285,6 +294,7 @@ class Inbox:
         self.received = received
         self._acknowledged = received
         self._bytes = 0  # that have arrived since the last acknowledgement
+        self.ack_pressing = False
 
     def accept(self, number: int, weight: int = 0) -> Verdict:
         """Judge a message by its number, and count it when it's the next one.
@@ -299,6 +309,7 @@ class Inbox:
         if number == self.received + 1:
             self.received = number
             self._bytes += weight
+            self._weigh()
             return _NEW
         return Verdict.DUPLICATE if number <= self.received else Verdict.HOLE
 
@@ -313,6 +324,7 @@ class Inbox:
         """
         missing = max(0, number - self.received)
         self.received = max(self.received, number)
+        self._weigh()
         return missing
 
     @property
@@ -320,13 +332,12 @@ class Inbox:
         """Whether something has arrived that hasn't been acknowledged yet."""
         return self.received > self._acknowledged
 
-    @property
-    def ack_pressing(self) -> bool:
-        """Whether so much has arrived unacknowledged that the sender may soon run out of window."""
-        return self.received - self._acknowledged >= ACK_MESSAGES or self._bytes >= ACK_BYTES
-
     def acknowledgement(self) -> int:
         """Return the number to acknowledge; it counts as said."""
         self._acknowledged = self.received
         self._bytes = 0
+        self.ack_pressing = False
         return self.received
+
+    def _weigh(self) -> None:
+        self.ack_pressing = self.received - self._acknowledged >= ACK_MESSAGES or self._bytes >= ACK_BYTES

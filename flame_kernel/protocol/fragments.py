@@ -26,7 +26,7 @@ from collections.abc import Sequence
 
 from flame_kernel.buffers import OWN_FRAME, Arrival, Buffer
 from flame_kernel.errors import ProtocolError
-from flame_kernel.protocol.frames import CHUNK, MAX_PARTS
+from flame_kernel.protocol.frames import APART, CHUNK, MAX_PARTS
 
 # Up to this size, in bytes, a message is not worth the opening: a piece of a file with what is said of it.
 WHOLE = CHUNK + OWN_FRAME
@@ -36,6 +36,9 @@ _MOST = 1024
 
 _MARK = b"\0"
 _READ_ONLY = 1 << 63
+
+# What a piece that is all one chunk opens with, as ``frames`` packs it: the mark, and the chunk in a frame of its own.
+_PIECE = struct.Struct("!HQQc")
 
 
 def split(parts: Sequence[Buffer]) -> Sequence[Sequence[Buffer]]:
@@ -50,9 +53,9 @@ def split(parts: Sequence[Buffer]) -> Sequence[Sequence[Buffer]]:
         >>> [len(parts) for parts in split([b"head", bytes(3 * CHUNK)])]
         [1, 3, 2, 2, 2]
     """
-    lengths = list(map(len, parts))
-    if sum(lengths) <= WHOLE or len(parts) > MAX_PARTS:
+    if sum(map(len, parts)) <= WHOLE or len(parts) > MAX_PARTS:
         return [parts]
+    lengths = list(map(len, parts))
     table = [length | (_READ_ONLY if memoryview(part).readonly else 0) for part, length in zip(parts, lengths)]
     out: list[list[Buffer]] = [[_MARK + struct.pack(f"!{len(table)}Q", *table)]]
     piece: list[Buffer] = [_MARK]
@@ -82,6 +85,20 @@ class Assembler:
 
     def __init__(self) -> None:
         self._under_way: _Assembly | None = None
+
+    def room(self, first: Buffer, length: int) -> memoryview | None:
+        """Return where the chunk of the next piece belongs, for who can put it there without holding it.
+
+        Args:
+            first: The piece as packed, without its chunk.
+            length: The size of the chunk, in bytes.
+
+        Returns:
+            The memory, which is nobody else's until :meth:`take` gets it; ``None`` where it isn't known.
+        """
+        if self._under_way is None or first != _PIECE.pack(2, 1, length | APART, _MARK):
+            return None
+        return self._under_way.room(length)
 
     def take(self, parts: Sequence[Buffer]) -> Sequence[Buffer] | None:
         """Take the next message.
@@ -128,6 +145,16 @@ class _Assembly:
         self.missing = sum(self._lengths)
         self._parts: list[Buffer] = []
         self._arriving: Arrival | None = None
+        self._lent: memoryview | None = None  # where the next chunk is being put
+
+    def room(self, length: int) -> memoryview | None:
+        self._pass_over_empty()
+        number = len(self._parts)
+        if self._arriving is None and (number == len(self._lengths) or self._lengths[number] <= length):
+            return None  # a part that comes whole is handed over as it came
+        arriving = self._arriving or self._begin(number)
+        self._lent = arriving.room[:length] if length <= arriving.missing else None
+        return self._lent
 
     def take(self, chunks: Sequence[Buffer]) -> None:
         if not chunks:
@@ -153,16 +180,24 @@ class _Assembly:
             if len(chunk) == self._lengths[number]:
                 self._parts.append(chunk)
                 return
-            try:
-                arriving = self._arriving = Arrival(self._lengths[number])
-            except (MemoryError, OverflowError):
-                raise ProtocolError(
-                    f"a value of {self._lengths[number]:,} bytes came, for which there is no memory"
-                ) from None
-        arriving.put(chunk)
+            arriving = self._begin(number)
+        if chunk is self._lent:
+            arriving.filled(len(chunk))
+        else:
+            arriving.put(chunk)
+        self._lent = None
         if not arriving.missing:
             self._parts.append(arriving.end(self._read_only[number]))
             self._arriving = None
+
+    def _begin(self, number: int) -> Arrival:
+        try:
+            arriving = self._arriving = Arrival(self._lengths[number])
+        except (MemoryError, OverflowError):
+            raise ProtocolError(
+                f"a value of {self._lengths[number]:,} bytes came, for which there is no memory"
+            ) from None
+        return arriving
 
     def _pass_over_empty(self) -> None:
         while len(self._parts) < len(self._lengths) and not self._lengths[len(self._parts)]:

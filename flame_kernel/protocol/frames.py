@@ -22,6 +22,7 @@ from __future__ import annotations
 import functools
 import struct
 from collections.abc import Sequence
+from itertools import accumulate
 
 from flame_kernel.buffers import OWN_FRAME, Buffer
 from flame_kernel.errors import ProtocolError
@@ -32,7 +33,7 @@ MAX_PARTS = 4096
 CHUNK = 1024 * 1024
 
 _COUNT = struct.Struct("!H")
-_APART = 1 << 63
+APART = 1 << 63  # marks the length of a part that travels in frames of its own
 
 
 def pack(parts: Sequence[Buffer], prefix: bytes = b"") -> list[Buffer]:
@@ -65,7 +66,7 @@ def pack(parts: Sequence[Buffer], prefix: bytes = b"") -> list[Buffer]:
     for position, part in enumerate(parts):
         length = lengths[position]
         if length >= OWN_FRAME or length > room:
-            lengths[position] |= _APART
+            lengths[position] |= APART
             frames.extend(_chunks(part, length))
         else:
             inline.append(part)
@@ -103,15 +104,19 @@ def unpack(frames: Sequence[Buffer], offset: int = 0) -> list[Buffer]:
     except struct.error as error:
         raise ProtocolError("a message arrived whose table of parts is cut short") from error
     position = offset + table.size
+    if len(frames) == 1:  # as mostly: all parts are in it
+        ends = list(accumulate(entries, initial=position))
+        if ends[-1] == len(first):
+            return [first[begin:end] for begin, end in zip(ends, ends[1:])]
     parts: list[Buffer] = []
     apart = 1
     for entry in entries:
-        if entry < _APART:
+        if entry < APART:
             end = position + entry
             parts.append(first[position:end])
             position = end
         else:
-            part, apart = _join(frames, apart, entry ^ _APART)
+            part, apart = _join(frames, apart, entry ^ APART)
             parts.append(part)
     if position > len(first):
         raise ProtocolError("a message arrived that is cut short")
@@ -139,7 +144,8 @@ def _join(frames: Sequence[Buffer], position: int, length: int) -> tuple[Buffer,
     while missing > 0:
         if position >= len(frames):
             raise ProtocolError("a message arrived with a frame missing")
-        view = memoryview(frames[position])
+        frame = frames[position]
+        view = frame if isinstance(frame, memoryview) else memoryview(frame)  # known again by who lent its memory
         if not 0 < view.nbytes <= missing:
             raise ProtocolError("a message arrived with a frame that is not as long as announced")
         found.append(view)

@@ -37,6 +37,8 @@ MAX_ROW = 1024
 ROW_BYTES = 64 * 1024
 
 _HEAD = struct.Struct("!BBQQ")
+_START = struct.Struct("!BBQ")  # its beginning
+HEAD_BYTES = _HEAD.size
 
 
 class Kind(enum.IntEnum):
@@ -162,6 +164,20 @@ def each(packet: Packet) -> Sequence[Packet]:
         return (packet,)
     number, ack = packet.number, packet.ack
     return [Packet(Kind.DATA, number + place, ack, unpack((part,))) for place, part in enumerate(packet.parts)]
+
+
+def carries(first: Buffer, number: int) -> bool:
+    """Tell from its first frame whether a packet carries the message of a number.
+
+    Args:
+        first: The frame.
+        number: The number.
+
+    Example:
+        >>> carries(encode(Kind.DATA, [b"a"], number=7)[0], 7)
+        True
+    """
+    return first[: _START.size] == _START.pack(MAGIC, Kind.DATA, number)
 
 
 def decode(frames: Sequence[Buffer]) -> Packet:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Sequence
+from typing import Callable, Optional
 
 from flame_kernel.buffers import OWN_FRAME, Arrival, Buffer
 from flame_kernel.errors import ProtocolError
@@ -29,6 +30,8 @@ MAX_FRAMES = 2 * MAX_PARTS
 
 # Beyond this, in bytes, a frame is refused before any memory is given to it.
 MAX_FRAME_BYTES = 2 * 1024**3
+
+Place = Callable[[Sequence[Buffer], int], Optional[memoryview]]
 
 _COUNT = struct.Struct("!I")
 _ONE = struct.Struct("!IQ")  # the table of nearly all messages
@@ -52,6 +55,9 @@ def table(frames: Sequence[Buffer]) -> bytes:
 class Incoming:
     """Takes messages out of a stream.
 
+    Args:
+        place: Asked, with the frames of its message that have come and its length, where a large frame shall be put.
+
     Attributes:
         whole: The messages that have come, in order, to be taken by the owner. Small frames are bytes, large ones views
             that may be written to.
@@ -66,24 +72,27 @@ class Incoming:
         deque([[b'a', b'bc']])
     """
 
-    def __init__(self) -> None:
+    def __init__(self, place: Place = lambda frames, length: None) -> None:
+        self._place = place
         self.whole: deque[list[Buffer]] = deque()
         self._rest = b""  # what can't be told apart yet
         self._lengths: deque[int] = deque()  # of the frames that are to come in the message that comes now
         self._frames: list[Buffer] = []
-        self._arriving: Arrival | None = None  # a large frame
+        self._large: memoryview | None = None  # the frame that comes now, where it is a large one
+        self._missing = 0  # how much of that
 
     @property
     def room(self) -> memoryview | None:
         """Where the bytes that come next belong, when those are of a large frame; else :meth:`feed` takes them."""
-        return None if self._arriving is None else self._arriving.room
+        return None if self._large is None else self._large[len(self._large) - self._missing :]
 
     def filled(self, count: int) -> None:
         """Take note that so many bytes were put into the :attr:`room`."""
-        arriving = self._arriving
-        assert arriving is not None
-        arriving.filled(count)
-        self._end(arriving)
+        self._missing -= count
+        large = self._large
+        if large is not None and not self._missing:
+            self._large = None
+            self._took(large)
 
     def feed(self, data: bytes) -> None:
         """Take what comes next.
@@ -119,12 +128,15 @@ class Incoming:
                 self._took(data[position : position + length])
                 position += length
                 continue
-            arriving = self._arriving = Arrival(length)
+            large = self._place(self._frames, length)
+            if large is None:
+                large = Arrival(length).room
+            self._large, self._missing = large, length
             begun = data[position : position + length]
-            arriving.put(begun)
+            large[: len(begun)] = begun
             position += len(begun)
-            self._end(arriving)
-            if self._arriving is not None:
+            self.filled(len(begun))
+            if self._missing:
                 return position
 
     def _open(self, data: bytes, position: int) -> int:
@@ -141,11 +153,6 @@ class Incoming:
         if max(self._lengths) > MAX_FRAME_BYTES:
             raise ProtocolError(f"a frame of {max(self._lengths):,} bytes came over a stream")
         return end
-
-    def _end(self, arriving: Arrival) -> None:
-        if not arriving.missing:
-            self._arriving = None
-            self._took(arriving.end(read_only=False))
 
     def _took(self, frame: Buffer) -> None:
         self._frames.append(frame)

@@ -18,6 +18,7 @@ import weakref
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Callable
 
 import zmq
 
@@ -65,6 +66,7 @@ class Entrance:
         address: Where to listen for streams, ``unix://path`` in a folder that only its user can enter.
 
     Attributes:
+        place: Asked, with the peer's name, where a large frame of a stream shall be put, as ``streamed`` asks for it.
         router: The same, shared.
         frame: A frame of the latest message as libzmq has it, which tells where it came from; ``None`` if it came over
             a stream.
@@ -72,6 +74,7 @@ class Entrance:
     """
 
     def __init__(self, router: zmq.Socket[bytes], address: str) -> None:
+        self.place: Callable[[bytes, Sequence[Buffer], int], memoryview | None] = lambda peer, frames, length: None
         self.closed = False
         self.frame: zmq.Frame | None = None
         self.router = SharedSocket(router, self._wake)
@@ -118,14 +121,16 @@ class Entrance:
             if not ready:
                 return None
             for fd, event in ready:
-                guest = self._guests.get(fd)
-                if guest is None:
+                if fd == self._router_fd:
+                    self._look = True
+                elif fd in self._guests:
+                    guest = self._guests[fd]
+                    if event & select.POLLOUT:
+                        self._flush(guest)
+                    if event & ~select.POLLOUT:
+                        self._arrived.append(guest)
+                else:
                     self._other(fd)
-                    continue
-                if event & select.POLLOUT:
-                    self._flush(guest)
-                if event & ~select.POLLOUT:
-                    self._arrived.append(guest)
         return None
 
     def send(self, frames: Sequence[Buffer]) -> bool:
@@ -153,6 +158,16 @@ class Entrance:
         if late:
             self._wake()
         return True
+
+    def hang_up(self, peer: bytes) -> None:
+        """End a stream; for the thread that waits.
+
+        Args:
+            peer: Its name; that of anybody else changes nothing.
+        """
+        guest = self._names.get(peer)
+        if guest is not None:
+            self._leave(guest)
 
     def close(self) -> None:
         """Close all of it; a thread that waits returns."""
@@ -182,9 +197,7 @@ class Entrance:
         return [guest.name, *frames]
 
     def _other(self, fd: int) -> None:
-        if fd == self._router_fd:
-            self._look = True
-        elif fd == self._wake_in.fileno():
+        if fd == self._wake_in.fileno():
             with suppress(BlockingIOError):
                 self._wake_in.recv(4096)
             self._look = True
@@ -199,7 +212,8 @@ class Entrance:
                 self._send_away()
             return  # else whoever came has gone again
         # ZeroMQ's names of this kind have five bytes: a zero byte, and a number.
-        guest = _Guest(Stream(socket), b"\0stream%d" % next(self._numbers))
+        name = b"\0stream%d" % next(self._numbers)
+        guest = _Guest(Stream(socket, lambda frames, length: self.place(name, frames, length)), name)
         self._guests[socket.fileno()] = self._names[guest.name] = guest
         self._poll.register(socket, _READABLE)
 

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from flame_kernel.buffers import OWN_FRAME, Buffer
-from flame_kernel.protocol.streamed import Incoming, table
+from flame_kernel.protocol.streamed import Incoming, Place, table
 
 # The scheme of a stream's address, beside ZeroMQ's own.
 SCHEME = "unix://"
@@ -34,16 +34,17 @@ class Stream:
 
     Args:
         socket: A connected socket; it belongs to this object from now on.
+        place: Tells where a large frame shall be put that comes, as :class:`Incoming` asks for it.
 
     Attributes:
         unsent: Whether something waits to be sent until the socket can be written to.
     """
 
-    def __init__(self, socket: sockets.socket) -> None:
+    def __init__(self, socket: sockets.socket, place: Place = lambda frames, length: None) -> None:
         socket.setblocking(False)
         socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, _BUFFER)
         self._socket = socket
-        self._incoming = Incoming()
+        self._incoming = Incoming(place)
         self._waiting: deque[memoryview] = deque()
         self.unsent = False
 
@@ -134,11 +135,12 @@ class Stream:
         self._socket.close()
 
 
-def connect(address: str) -> Stream:
+def connect(address: str, place: Place = lambda frames, length: None) -> Stream:
     """Connect to a unix socket.
 
     Args:
         address: ``unix://path``.
+        place: As :class:`Stream` takes it.
 
     Raises:
         OSError: Nobody listens there, or not now.
@@ -150,7 +152,7 @@ def connect(address: str) -> Stream:
     except BaseException:
         socket.close()
         raise
-    return Stream(socket)
+    return Stream(socket, place)
 
 
 def listen(address: str) -> sockets.socket:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from flame_kernel.buffers import Buffer
 from flame_kernel.errors import FlameTimeout, ProtocolError
+from flame_kernel.protocol.streamed import Place
 from flame_kernel.transport.interface import Endpoint
 from flame_kernel.transport.stream import Stream, connect
 from flame_kernel.transport.waking import Wake, left_ms
@@ -22,9 +23,10 @@ class StreamConnection:
     Args:
         endpoint: Where to, ``unix://path``.
         wake: Rung, from any thread, to end a wait.
+        place: Tells where a large frame shall be put that comes.
     """
 
-    def __init__(self, endpoint: Endpoint, wake: Wake) -> None:
+    def __init__(self, endpoint: Endpoint, wake: Wake, place: Place = lambda frames, length: None) -> None:
         self.endpoint = endpoint
         self.gone = False
         self.waiting = False
@@ -33,7 +35,7 @@ class StreamConnection:
         self._poll = select.poll()
         self._poll.register(wake, select.POLLIN)
         try:
-            self._stream = connect(endpoint.address)
+            self._stream = connect(endpoint.address, place)
         except OSError:
             self.gone = True
         else:

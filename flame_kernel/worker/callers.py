@@ -15,7 +15,6 @@ from typing import Any, Callable
 from flame_kernel.buffers import Buffer
 from flame_kernel.errors import FlameError, ProtocolError, SessionRestarted, UnknownHandle
 from flame_kernel.protocol.conversation import Conversation, Hole, Message
-from flame_kernel.protocol.fragments import Assembler, split
 from flame_kernel.protocol.packets import Kind, Packet, decode, each, encode
 from flame_kernel.worker.admitted import Admitted, Authority
 
@@ -45,8 +44,7 @@ class Caller:
         self._send = send
         self._kept: dict[int, tuple[int, Any]] = {}  # by call: the number of its answer, and its value
         self._lock = threading.Lock()
-        self._conversation = Conversation()
-        self._assembler = Assembler()
+        self._conversation = Conversation(pieces=True)
         self._peer: bytes | None = None
         self._sent_at = 0.0
         self._rows = False  # whether the client reads rows: it has sent one
@@ -90,9 +88,7 @@ class Caller:
             for one in (packet,) if kind is _DATA else each(packet):
                 event = conversation.take(one)
                 if isinstance(event, Message):
-                    parts = self._assembler.take(event.parts)
-                    if parts is not None:
-                        found.append(event if parts is event.parts else Message(event.number, parts))
+                    found.append(event)
                 elif isinstance(event, Hole):
                     if self._peer is not None:
                         self._send([self._peer, *encode(Kind.RESET)])
@@ -107,6 +103,10 @@ class Caller:
                 self._flush()
         return found
 
+    def place(self, frames: Sequence[Buffer], length: int) -> memoryview | None:
+        r"""Return where a large frame of the client's shall be put; asked by the thread that :meth:`take`\ s."""
+        return self._conversation.place(frames, length)
+
     def answer(self, parts: Sequence[Buffer]) -> int:
         """Send an answer; it's kept until the client has it.
 
@@ -114,7 +114,7 @@ class Caller:
             The answer's number.
         """
         with self._lock:
-            number = self._push(parts)
+            number = self._conversation.push(parts)
             self._flush()
         return number
 
@@ -131,7 +131,7 @@ class Caller:
             Whether :meth:`flush` has to follow.
         """
         with self._lock:
-            number = self._push(parts)
+            number = self._conversation.push(parts)
             if kept:
                 self._kept[call] = (number, kept[0])
             if later and self._rows and time.monotonic() - self._sent_at < _AT_LATEST_S:
@@ -173,12 +173,6 @@ class Caller:
                 self._peer = None
             return self._peer is not None
 
-    def _push(self, parts: Sequence[Buffer]) -> int:
-        number = 0
-        for message in split(parts):
-            number = self._conversation.push(message)
-        return number
-
     def _flush(self) -> None:
         if self._peer is None:
             return
@@ -199,6 +193,7 @@ class Callers:
         on_gone: Called with the name of a client that has left.
         on_ended: Called with the name of a conversation that has ended.
         admitted: Who may come over TCP.
+        hang_up: Called with the name of a connection that its conversation has left for another.
     """
 
     def __init__(
@@ -208,7 +203,9 @@ class Callers:
         on_gone: Callable[[bytes], None],
         on_ended: Callable[[bytes], None] = lambda name: None,
         admitted: Admitted | None = None,
+        hang_up: Callable[[bytes], None] = lambda peer: None,
     ) -> None:
+        self._hang_up = hang_up
         self._admitted = admitted or Admitted()
         self._send = send
         self._epoch = epoch
@@ -220,6 +217,17 @@ class Callers:
     def reachable(self, client: bytes) -> bool:
         """Tell whether a connection leads to a client now."""
         return any(caller.reachable() for caller in list(self._by_id.values()) if caller.client == client)
+
+    def place(self, peer: bytes, frames: Sequence[Buffer], length: int) -> memoryview | None:
+        """Return where a large frame shall be put that comes over a connection, if that is known.
+
+        Args:
+            peer: The connection's name.
+            frames: The frames of its packet that have come already.
+            length: How long it is, in bytes.
+        """
+        caller = self._by_peer.get(peer)
+        return None if caller is None else caller.place(frames, length)
 
     def take(
         self, frames: Sequence[Buffer], origin: Callable[[bytes], Authority] = Authority
@@ -269,6 +277,8 @@ class Callers:
         self._by_id.move_to_end(name)
         for stale in [key for key, value in self._by_peer.items() if value is caller]:
             del self._by_peer[stale]
+            if stale != peer:
+                self._hang_up(stale)
         self._by_peer[peer] = caller
         caller.greet(peer, authority, packet.ack, self._epoch)
 

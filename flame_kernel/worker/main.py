@@ -59,7 +59,11 @@ class Worker:
         self._objects = operations.objects
         self._transfers = Transfers(transfers)
         self._ports = Ports(lease_s)
-        self._callers = Callers(entrance.send, os.urandom(16), self._on_gone, self._on_ended, self._direct.admitted)
+        admitted = self._direct.admitted
+        self._callers = Callers(
+            entrance.send, os.urandom(16), self._on_gone, self._on_ended, admitted, entrance.hang_up
+        )
+        entrance.place = self._callers.place
         self._running = Running()
         self._absence = Absence(self._objects, self._callers.reachable, lease_s)
         self._unsent: deque[Caller] = deque()  # whose answers wait for more to go with them

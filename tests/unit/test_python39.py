@@ -73,7 +73,9 @@ def test_the_closure_is_what_a_session_loads() -> None:
         "flame_kernel.worker.main",
         "flame_kernel.worker.callers",
         "flame_kernel.protocol.delivery",
+        "flame_kernel.transport.entrance",
         "flame_kernel.transport.shared",
+        "flame_kernel.transport.stream",
         "flame_kernel.serialize",
         "flame_kernel.errors",
     } <= set(LOADED)

@@ -13,6 +13,7 @@ import zmq
 
 from flame_kernel.client.calls.ways import Ways
 from flame_kernel.errors import LimitExceeded
+from flame_kernel.protocol.streamed import Place
 from flame_kernel.transport.blocking import ZmqConnection
 from flame_kernel.transport.interface import Connection, Endpoint
 from flame_kernel.transport.stream import SCHEME
@@ -36,9 +37,17 @@ class Approach:
         context: The ZeroMQ context.
         ways: The ways to the worker, which the client's lanes share.
         wake: Rung to end a wait.
+        place: Tells where a large frame shall be put that comes, for connections that can do that.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], ways: Ways, wake: Wake) -> None:
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        ways: Ways,
+        wake: Wake,
+        place: Place = lambda frames, length: None,
+    ) -> None:
+        self._place = place
         self._context = context
         self._ways = ways
         self._wake = wake
@@ -103,7 +112,7 @@ class Approach:
     def _connect(self, endpoint: Endpoint) -> Connection:
         try:
             if endpoint.address.startswith(SCHEME):
-                return StreamConnection(endpoint, self._wake)
+                return StreamConnection(endpoint, self._wake, self._place)
             return ZmqConnection(self._context, endpoint, self._wake)
         except zmq.ZMQError as error:
             if error.errno != errno.EMFILE:

@@ -18,7 +18,6 @@ from flame_kernel.client.calls.ways import Ways
 from flame_kernel.errors import FlameError, FlameTimeout, KeyRefused, ProtocolError, SessionRestarted
 from flame_kernel.protocol import messages, packets
 from flame_kernel.protocol.conversation import Conversation, Hole, Message
-from flame_kernel.protocol.fragments import Assembler, split
 from flame_kernel.protocol.packets import Kind, Packet
 from flame_kernel.transport.interface import Connection, Endpoint
 from flame_kernel.transport.waking import Wake
@@ -53,15 +52,14 @@ class WorkerConversation:
         rows: bool = False,
     ) -> None:
         self._rows = rows
-        self._approach = Approach(context, ways or Ways(endpoint), wake)
+        self._approach = Approach(context, ways or Ways(endpoint), wake, self._place)
         self._attachment = conversation
         self.endpoint = endpoint
         self._session = session
         self._client = client
         self._wake = wake
         self._name = os.urandom(16)
-        self._conversation = Conversation()
-        self._assembler = Assembler()
+        self._conversation = Conversation(pieces=True)
         self._connection: Connection | None = None
         self._epoch = b""
         self._row: deque[Packet] = deque()  # what came together, and has not been taken yet
@@ -93,10 +91,7 @@ class WorkerConversation:
 
     def push(self, parts: Sequence[Buffer]) -> int:
         """Say something; :meth:`flush` sends it. Returns its number."""
-        number = 0
-        for message in split(parts):
-            number = self._conversation.push(message)
-        return number
+        return self._conversation.push(parts)
 
     def flush(self) -> None:
         """Send what may be sent now, and acknowledge what presses."""
@@ -135,19 +130,19 @@ class WorkerConversation:
             if packet.kind is Kind.ROW:
                 self._row.extend(packets.each(packet))
                 continue
-            event = self._conversation.take(packet)
+            try:
+                event = self._conversation.take(packet)
+            except ProtocolError:
+                self.begin_anew()  # nothing that follows could be told apart
+                raise
             if isinstance(event, Message):
-                whole = self._whole(event)
-                if whole is not None:
-                    return whole
-                self.flush()  # acknowledges what presses
-                continue
+                return event
             if isinstance(event, Hole):
                 self.drop()
             elif packet.kind is Kind.PONG:
                 return None
-            elif packet.kind is Kind.ACK:
-                self.flush()
+            else:
+                self.flush()  # there may be room for more, and what presses is acknowledged
 
     def connect(self, deadline: float | None, *, waiting: bool) -> None:
         """Greet server and worker over a new connection; the arguments are those of :meth:`next`."""
@@ -203,8 +198,7 @@ class WorkerConversation:
         self.drop()
         self._name = os.urandom(16)
         self._epoch = b""
-        self._conversation = Conversation()
-        self._assembler = Assembler()
+        self._conversation = Conversation(pieces=True)
 
     def _receive(self, deadline: float | None) -> Packet | None:
         """Return the next packet, ``None`` when the connection is gone, the time is up, or somebody rang."""
@@ -225,13 +219,8 @@ class WorkerConversation:
             raise refusal
         return packet
 
-    def _whole(self, message: Message) -> Message | None:
-        try:
-            parts = self._assembler.take(message.parts)
-        except FlameError:
-            self.begin_anew()  # nothing that follows could be told apart
-            raise
-        return None if parts is None else Message(message.number, parts)
+    def _place(self, frames: Sequence[Buffer], length: int) -> memoryview | None:
+        return self._conversation.place(frames, length)  # of the conversation that there is now
 
     def _is_gone(self) -> bool:
         return self._connection is None or self._connection.gone

@@ -256,6 +256,47 @@ def test_what_is_no_message_ends_one_stream_and_no_other(entrance: Entrance, add
     good.close()
 
 
+def test_a_stream_that_is_hung_up_delivers_nothing_more(entrance: Entrance, address: str, wake: Wake) -> None:
+    connection = StreamConnection(Endpoint(stream_address(address), "here"), wake)
+    connection.send([b"hello"])
+    name, _ = came(entrance)
+    connection.send([b"too late"])
+    entrance.hang_up(name)
+    entrance.hang_up(name)
+    entrance.hang_up(b"somebody else")
+    assert entrance.receive(0.1) is None
+    assert not entrance.send([name, b"still there?"])
+    assert connection.receive(time.monotonic() + 30) is None
+    assert connection.gone
+    connection.close()
+
+
+def test_large_frames_of_a_stream_come_where_they_are_wanted(entrance: Entrance, address: str, wake: Wake) -> None:
+    here, there = memoryview(bytearray(100_000)), memoryview(bytearray(200_000))
+    asked: list[Any] = []
+
+    def place(*told: Any) -> memoryview | None:
+        asked.append([len(one) if isinstance(one, list) else one for one in told])  # the list goes on to grow
+        return here if len(here) == told[-1] else there if len(there) == told[-1] else None
+
+    entrance.place = place
+    connection = StreamConnection(Endpoint(stream_address(address), "here"), wake, place)
+    connection.send([b"small", b"x" * 100_000])
+    frames = entrance.receive(30)
+    assert frames is not None
+    assert frames[2] is here
+    assert bytes(here) == b"x" * 100_000
+    entrance.send([frames[0], b"y" * 200_000, b"z" * 300_000])
+    with ThreadPoolExecutor(1) as others:
+        heard = others.submit(connection.receive, time.monotonic() + 30)
+        while not heard.done():
+            entrance.receive(0.01)
+    assert heard.result()[0] is there
+    assert bytes(there) == b"y" * 200_000
+    assert asked == [[frames[0], 1, 100_000], [0, 200_000], [1, 300_000]]
+    connection.close()
+
+
 def test_what_a_session_forks_keeps_no_connection_open(entrance: Entrance, address: str, wake: Wake) -> None:
     connection = StreamConnection(Endpoint(stream_address(address), "here"), wake)
     connection.send([b"hello"])

@@ -66,6 +66,18 @@ def test_a_greeting_is_answered_with_the_epoch(callers: Callers, wire: Wire) -> 
     assert (peer, packet.kind, packet.parts) == (b"p1", Kind.WELCOME, [EPOCH])
 
 
+def test_a_conversation_that_comes_over_another_connection_has_left_the_one_before(wire: Wire) -> None:
+    left: list[bytes] = []
+    callers = Callers(wire.send, EPOCH, lambda client: None, hang_up=left.append)
+    say(callers, b"p1", Kind.HELLO, ANN)
+    say(callers, b"p1", Kind.HELLO, ANN)
+    say(callers, b"p2", Kind.HELLO, BOB)
+    assert left == []  # else what is still on its way there could be put into memory that is the user's by then
+
+    say(callers, b"p3", Kind.HELLO, ANN)
+    assert left == [b"p1"]
+
+
 def test_each_request_is_given_out_once(callers: Callers) -> None:
     say(callers, b"p1", Kind.HELLO, ANN)
     asked(callers, b"p1", 1)
