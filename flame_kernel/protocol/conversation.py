@@ -13,7 +13,7 @@ from typing import NamedTuple, Union
 
 from flame_kernel.buffers import Buffer
 from flame_kernel.protocol.delivery import Gap, Inbox, Numbered, Outbox, Shelf, Verdict
-from flame_kernel.protocol.fragments import Assembler, split
+from flame_kernel.protocol.fragments import WHOLE, Assembler, split
 from flame_kernel.protocol.frames import pack, unpack
 from flame_kernel.protocol.packets import HEAD_BYTES, Kind, Packet, carries, encode, encode_packed, encode_rows
 
@@ -115,7 +115,7 @@ class Conversation:
         Returns:
             Its number, in pieces that of the last of them.
         """
-        if self._assembler is not None:
+        if self._assembler is not None and sum(map(len, parts)) > WHOLE:
             *before, parts = split(parts)
             for piece in before:
                 self._outbox.push(pack(piece))

@@ -47,9 +47,12 @@ def table(frames: Sequence[Buffer]) -> bytes:
         >>> table([b"four"]).hex()
         '000000010000000000000004'
     """
-    if len(frames) == 1:
-        return _ONE.pack(1, len(frames[0]))
     return struct.pack(f"!I{len(frames)}Q", len(frames), *map(len, frames))
+
+
+def opened(frame: Buffer) -> bytes:
+    """Return a message of one small frame, as nearly all are, with its table before it."""
+    return b"".join((_ONE.pack(1, len(frame)), frame))
 
 
 class Incoming:

@@ -107,7 +107,7 @@ class Entrance:
             Its frames, the first of which is the peer's name; ``None`` after the timeout or once it's closed.
         """
         while not self.closed:
-            if self._arrived:
+            while self._arrived:
                 frames = self._of(self._arrived.popleft())
                 if frames is not None:
                     return frames

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from flame_kernel.buffers import OWN_FRAME, Buffer
-from flame_kernel.protocol.streamed import Incoming, Place, table
+from flame_kernel.protocol.streamed import Incoming, Place, opened, table
 
 # The scheme of a stream's address, beside ZeroMQ's own.
 SCHEME = "unix://"
@@ -62,7 +62,7 @@ class Stream:
             OSError: The connection is gone.
         """
         if len(frames) == 1 and len(frames[0]) < OWN_FRAME and not self.unsent:  # nearly all messages
-            data = b"".join((table(frames), frames[0]))
+            data = opened(frames[0])
             try:
                 sent = self._socket.send(data)
             except BlockingIOError:

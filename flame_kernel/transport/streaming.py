@@ -69,10 +69,11 @@ class StreamConnection:
         """Wait for a message."""
         stream, wake = self._stream, self._wake
         while stream is not None and not self.gone:
-            wake.require_use(self.endpoint.name)  # also while messages keep coming
+            if wake.ended:  # also while messages keep coming
+                wake.require_use(self.endpoint.name)
             if not stream.more:
                 self.waiting = True
-                ready = self._poll.poll(left_ms(deadline))
+                ready = self._poll.poll(None if deadline is None else left_ms(deadline))
                 self.waiting = False
                 if not ready:
                     if deadline is not None and time.monotonic() >= deadline:

@@ -86,7 +86,7 @@ class Approach:
 
     def improved(self, connection: Connection) -> bool:
         """Tell whether :meth:`connection` has a better one by now; if not, begin to try. Nothing is waited for."""
-        if self.is_direct(connection):
+        if connection.endpoint is not self._ways.server:  # as mostly, and asked before each call
             return False
         if self._attempt is None:
             direct = self._ways.to_try()
