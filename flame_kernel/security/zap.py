@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # slow to load, and a server's alone
     from flame_kernel.security.admission import Admission
 
 _KEY_BYTES = 32
+_READABLE = int(zmq.POLLIN)
 
 
 class ZapHandler:
@@ -56,7 +57,7 @@ class ZapHandler:
     def _look(self) -> None:
         # Its descriptor tells of changes only, so that it's asked until nothing is there; one question a turn of the
         # loop, so that a flood of them doesn't keep everybody else waiting.
-        if not self._socket.closed and int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+        if not self._socket.closed and int(self._socket.getsockopt(zmq.EVENTS)) & _READABLE:
             self._answer(self._socket.recv_multipart())
             self._loop.call_soon(self._look)
 

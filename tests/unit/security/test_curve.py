@@ -117,6 +117,28 @@ def test_an_admitted_key_is_served_under_its_own_name_and_a_stranger_is_not(conf
     run(work())
 
 
+def test_all_who_come_at_once_are_answered(config: Path) -> None:
+    async def work() -> None:
+        line = Line(config)
+        authenticator = ZapHandler(line.context, line.admission)
+        authenticator.start()
+        line.bind()
+        try:
+            crowd = [line.client(ANN if number % 2 else STRANGER) for number in range(20)]
+            monitors = [
+                line.monitor(one, zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_SUCCEEDED) for one in crowd
+            ]
+            for one in crowd:
+                one.connect(line.endpoint)
+            events = [(await next_event(monitor))[0] for monitor in monitors]
+            assert events == [zmq.EVENT_HANDSHAKE_FAILED_AUTH, zmq.EVENT_HANDSHAKE_SUCCEEDED] * 10
+        finally:
+            authenticator.stop()
+            line.close()
+
+    run(work())
+
+
 def test_the_holder_of_an_invite_connects_with_the_key_derived_from_it(config: Path) -> None:
     async def work() -> None:
         line = Line(config)
