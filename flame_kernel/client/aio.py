@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from flame_kernel.client.calls.chains import Chain
@@ -34,11 +35,11 @@ class AsyncFlame:
 
     def module(self, name: str) -> Chain:
         """Return a remote module; what its functions return is to be awaited."""
-        return Chain(self._call, name)
+        return Chain(partial(self._call, Operation.CALL), name)
 
     def builtin(self, name: str) -> Chain:
         """Return a remote builtin; what it returns is to be awaited."""
-        return Chain(self._call, "builtins", name)
+        return Chain(partial(self._call, Operation.CALL), "builtins", name)
 
     async def evaluate(self, expression: str, *, timeout: float | None = None) -> Any:
         """Return the value of an expression; an iterator is to be consumed with ``async for``."""

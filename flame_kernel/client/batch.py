@@ -15,6 +15,8 @@ from flame_kernel.errors import FlameError
 from flame_kernel.protocol.calls import Failure, Operation
 from flame_kernel.protocol.references import Reference
 
+_CALL = int(Operation.CALL)
+
 
 class BatchCaller(Caller, Protocol):
     """Makes the call that carries a batch."""
@@ -28,12 +30,14 @@ class BatchCaller(Caller, Protocol):
 class Later:
     """The result of one call of a batch, once the batch has been made."""
 
-    __slots__ = ("_error", "_value", "done")
+    __slots__ = ("_error", "_value")  # which it has once it's settled: a batch may be of very many
+    _value: Any
+    _error: BaseException | None
 
-    def __init__(self) -> None:
-        self.done = False
-        self._value: Any = None
-        self._error: BaseException | None = None
+    @property
+    def done(self) -> bool:
+        """Whether there is a result."""
+        return hasattr(self, "_error")
 
     def result(self) -> Any:
         """Return the call's value, or raise its exception.
@@ -41,15 +45,17 @@ class Later:
         Raises:
             FlameError: The batch has not been made yet, or ended before this call.
         """
-        if not self.done:
-            raise FlameError("the batch has not been made yet: its `with` block has to end first")
-        if self._error is not None:
-            raise self._error
+        try:
+            error = self._error
+        except AttributeError:
+            raise FlameError("the batch has not been made yet: its `with` block has to end first") from None
+        if error is not None:
+            raise error
         return self._value
 
     def settle(self, value: Any, error: BaseException | None = None) -> None:
         """Take the result."""
-        self.done, self._value, self._error = True, value, error
+        self._value, self._error = value, error
 
 
 class Batch:
@@ -83,11 +89,11 @@ class Batch:
 
     def module(self, name: str) -> Chain:
         """Return a module whose functions are called as part of the batch."""
-        return Chain(self._add, name)
+        return Chain(self._call, name)
 
     def builtin(self, name: str) -> Chain:
         """Return a builtin that is called as part of the batch."""
-        return Chain(self._add, "builtins", name)
+        return Chain(self._call, "builtins", name)
 
     def __setitem__(self, name: str, value: Any) -> None:
         """Add giving a value a name."""
@@ -109,8 +115,14 @@ class Batch:
             if failed is not None:
                 raise failed
 
+    def _call(self, *operands: Any) -> Later:
+        return self._later(_CALL, operands)
+
     def _add(self, operation: Operation, *operands: Any) -> Later:
-        self._wanted.append((int(operation), operands))
+        return self._later(int(operation), operands)
+
+    def _later(self, number: int, operands: tuple[Any, ...]) -> Later:
+        self._wanted.append((number, operands))
         self._results.append(later := Later())
         return later
 

@@ -65,6 +65,8 @@ def connect(
     show_short()
     if lease is not None and not lease > 0:
         raise ConfigurationError(f"a lease is a number of seconds above 0, not {lease!r}")
+    here: dict[str, str] = {}  # what is installed, looked up while the server is being waited for
+    reports = report and not observe
     try:
         connection = Connection(
             parse(target, environ),
@@ -75,23 +77,18 @@ def connect(
             environ,
             observe=observe,
             lease=0.0 if lease in (None, math.inf) else lease,
-            meanwhile=versions.installed if report and not observe else lambda: None,  # which remembers it
+            meanwhile=lambda: here.update(versions.installed() if reports else {}),
         )
     except FlameError as error:
         # The line says what to do; the way it came explains nothing to the user.
         raise error.with_traceback(None) from None
     flame = Flame(connection)
-    if report and not observe:
-        _report(flame)
-    return flame
-
-
-def _report(flame: Flame) -> None:
-    differences = flame.differences()
+    differences = versions.differing(here, connection.welcome.versions)
     if differences:
         Terminal().stream(
             "stderr", f"[flame] other versions on {flame.session.host}: {versions.describe(differences)}\n"
         )
+    return flame
 
 
 def pair(target: str, *, timeout: float = 20.0) -> str:

@@ -22,7 +22,7 @@ class Identity:
         fingerprint: Its short form.
         name: The comment beside the key in authorized_keys, else the fingerprint.
         role: What the key may do; None when it isn't authorized (any more).
-        invite: The state of the invite that the key belongs to; None when it belongs to none.
+        invite: The state of the invite that the key belongs to; None when it belongs to none, or is authorized.
 
     Example:
         ``identity.role is not None and identity.role >= Role.EXECUTE``
@@ -50,7 +50,7 @@ class Admission:
         on_refused: Called with a reason, an address and a fingerprint for each client that is not let in.
 
     Example:
-        ``zap(context, Admission(authorized, invites, time.time, log.warning))``
+        ``ZapHandler(context, Admission(authorized, invites, time.time, log.warning))``
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Admission:
         self._reported: frozenset[str] = frozenset()
 
     def callback(self, domain: str, key: bytes) -> bool:
-        """Answer pyzmq's ZAP handler; whatever goes wrong means no.
+        """Answer the ZAP handler; whatever goes wrong means no.
 
         Args:
             domain: The ZAP domain of the socket that the client connected to.
@@ -80,12 +80,12 @@ class Admission:
             Whether the client may connect.
 
         Example:
-            ``authenticator.configure_curve_callback("flame", admission)``
+            ``admission.callback("flame", key)``
         """
         try:
             admitted = self._admits(key)
             troubles = frozenset(self._authorized.problems())
-        except Exception as problem:  # noqa: BLE001 - one that escapes ends pyzmq's ZAP task, and nobody connects again
+        except Exception as problem:  # noqa: BLE001 - one that escapes leaves the client without an answer
             admitted = False
             troubles = frozenset({f"a client was turned away: {problem}"})
         for trouble in sorted(troubles - self._reported):
@@ -112,7 +112,8 @@ class Admission:
             ``admission.who(frame["User-Id"].encode()).name``
         """
         entry = self._authorized.lookup(public)
-        invite = self._invites.state(public, self._clock())
+        # Who is authorized needs no invite, and looking for one takes as long as the rest.
+        invite = InviteState.UNKNOWN if entry is not None else self._invites.state(public, self._clock())
         short = fingerprint(public)
         return Identity(
             public,

@@ -54,6 +54,7 @@ def secure_client(socket: zmq.Socket[Any], keys: Keys, server_key: bytes) -> Non
     Example:
         ``secure_client(dealer, keys, known_hosts.lookup("gpu1:9999"))``
     """
-    socket.curve_serverkey = server_key
-    socket.curve_publickey = keys.public
-    socket.curve_secretkey = keys.secret
+    # As options: as attributes, pyzmq looks their names up in Python.
+    socket.setsockopt(zmq.CURVE_SERVERKEY, server_key)
+    socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.public)
+    socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)

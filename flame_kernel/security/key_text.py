@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import struct
 
@@ -66,6 +67,7 @@ def public_to_text(public: bytes) -> str:
     return to_base64(raw_key(public))
 
 
+@functools.lru_cache(maxsize=64)
 def public_from_text(text: str) -> bytes:
     """Read a public key as users write it.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import math
 import tomllib
@@ -221,6 +222,7 @@ def _table(fields: dict[str, Any], name: str, path: Path) -> dict[str, Any]:
     return table
 
 
+@functools.lru_cache(maxsize=16)
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback

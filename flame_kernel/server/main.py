@@ -21,7 +21,7 @@ from flame_kernel.security.curve import secure_server
 from flame_kernel.security.folders import private
 from flame_kernel.security.invite_book import InviteBook
 from flame_kernel.security.keys import KeyPair, load_or_create
-from flame_kernel.security.zap import zap
+from flame_kernel.security.zap import ZapHandler
 from flame_kernel.server.access import Access
 from flame_kernel.server.audit import Audit
 from flame_kernel.server.config import ServerConfig
@@ -112,7 +112,7 @@ async def serve(
     host = socket.gethostname()
     loop = asyncio.get_running_loop()
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    authenticator = zap(context, admission)
+    authenticator = ZapHandler(context, admission)
     authenticator.start()
 
     def stop_if_idle() -> None:

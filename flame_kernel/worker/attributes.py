@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import builtins
 import gc
 import importlib
 import sys
 from functools import reduce
+from operator import attrgetter
 from types import ModuleType
 from typing import Any
+
+_being_imported = attrgetter("__spec__._initializing")
 
 
 def find(root: Any, path: str) -> Any:
@@ -26,17 +28,19 @@ def find(root: Any, path: str) -> Any:
         >>> find("os.path", "join")("a", "b")
         'a/b'
     """
-    if type(root) is str:
-        root = builtins if root == "builtins" else _module(root)
-    return follow(root, path)
+    return follow(_module(root) if type(root) is str else root, path)
 
 
 def _module(name: str) -> ModuleType:
     # As importlib does it, which takes as long as a small call. One that another thread is importing is waited for.
     module = sys.modules.get(name)
-    if module is None or getattr(getattr(module, "__spec__", None), "_initializing", False):
-        return importlib.import_module(name)
-    return module
+    try:
+        if not _being_imported(module):
+            return module  # type: ignore[return-value]
+    except AttributeError:  # it has no spec, or there is none
+        if module is not None:
+            return module
+    return importlib.import_module(name)
 
 
 def follow(owner: Any, path: str) -> Any:

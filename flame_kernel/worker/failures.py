@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import linecache
 import traceback
@@ -12,7 +13,7 @@ from types import CodeType, TracebackType
 from flame_kernel.buffers import Buffer
 from flame_kernel.errors import FlameError, RemoteError, SerializationError
 from flame_kernel.protocol.calls import Failure
-from flame_kernel.serialize import Format, dump
+from flame_kernel.serialize import Format, dump, type_name
 
 _HERE = str(Path(__file__).resolve().parent)
 
@@ -25,6 +26,9 @@ _MAX_TEXT = 10_000
 
 # Exceptions that led to an exception cross with it, up to this many.
 _MAX_CHAIN = 10
+
+# What Python adds words of its own to: where it is, or which other name may have been meant.
+_SAID_WITH_MORE = (SyntaxError, AttributeError, ImportError)
 
 
 class Sources:
@@ -103,24 +107,38 @@ class Stacks:
 
 _stacks = Stacks()
 
+# What fails in a loop often says the same each time, too.
+_encoded = functools.lru_cache(maxsize=_MAX_STACKS)(Failure.encode)
 
-def _text(error: BaseException) -> str:
+
+def _text(error: BaseException, said: str | None) -> str:
     tb = user_frames(error.__traceback__)
-    if tb is None or _cause(error) is not None or hasattr(error, "exceptions"):
+    # Which name may have been meant is found in the frame.
+    whole = isinstance(error, NameError) or hasattr(error, "exceptions")
+    if tb is None or whole or _cause(error) is not None:
         return "".join(traceback.format_exception(type(error), error, tb))
-    told = "".join(traceback.format_exception_only(type(error), error))
-    return f"Traceback (most recent call last):\n{_stacks.text(tb)}{told}"
+    return f"Traceback (most recent call last):\n{_stacks.text(tb)}{_last_line(error, said)}"
+
+
+def _last_line(error: BaseException, said: str | None) -> str:
+    """Return what ``traceback.format_exception_only`` does, which takes as long as the rest of a description."""
+    kind = type(error)
+    named = type(kind.__module__) is str
+    if said is None or not named or isinstance(error, _SAID_WITH_MORE) or hasattr(error, "__notes__"):
+        return "".join(traceback.format_exception_only(kind, error))
+    name = type_name(error).removeprefix("__main__.")
+    return f"{name}: {said}\n" if said else f"{name}\n"
 
 
 def describe(error: BaseException) -> Failure:
     """Return an exception as text: name, message, and traceback with source lines, chained ones included."""
-    text = _text(error)
+    said: str | None = None
     try:
-        evalue = str(error)
+        evalue = said = str(error)
     except Exception as broken:  # noqa: BLE001  # the exception's own __str__ may raise anything
         evalue = f"<its message can't be shown: {type(broken).__name__}>"
     code = error.code if isinstance(error, FlameError) and not isinstance(error, RemoteError) else ""
-    return Failure(type(error).__qualname__, evalue, text, code)
+    return Failure(type(error).__qualname__, evalue, _text(error, said), code)
 
 
 def encode(error: BaseException, plain: bool) -> tuple[Format, list[Buffer]]:
@@ -133,7 +151,10 @@ def encode(error: BaseException, plain: bool) -> tuple[Format, list[Buffer]]:
     Returns:
         The format of what follows the description, and all parts.
     """
-    described = describe(error).encode()
+    failure = describe(error)
+    # What a class of the user's calls its name or its message need be no string that can be looked up.
+    known = len(failure.traceback) <= _MAX_TEXT and {*map(type, vars(failure).values())} == {str}
+    described = _encoded(failure) if known else failure.encode()
     if plain:
         return Format.JSON, [described]
     led_to_it = _chain(error)
@@ -147,8 +168,10 @@ def encode(error: BaseException, plain: bool) -> tuple[Format, list[Buffer]]:
 def _chain(error: BaseException) -> list[tuple[str, str, int, list[bytes]]]:
     """Return what an exception came from, each written by itself: one that can't be read must not spoil the others."""
     found: list[tuple[str, str, int, list[bytes]]] = []
-    seen = {id(error)}
     cause = _cause(error)
+    if cause is None:
+        return found
+    seen = {id(error)}
     while cause is not None and id(cause) not in seen and len(found) < _MAX_CHAIN:
         seen.add(id(cause))
         try:

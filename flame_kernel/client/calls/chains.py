@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flame_kernel.protocol.calls import Operation
+# The same for all calls: a pickle of many names it instead of making it again.
+_NO_KWARGS: dict[str, Any] = {}
 
 
 class Chain:
     """A path into a remote module, to be called.
 
     Args:
-        call: Makes the call, and returns what stands for its value.
+        call: Makes the call, given the module, the path, and the arguments as a tuple and a dict; returns what stands
+            for its value.
         root: The module.
         path: The attribute path so far.
     """
@@ -31,7 +33,7 @@ class Chain:
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call it."""
-        return self._call(Operation.CALL, self._root, self._path, args, kwargs)
+        return self._call(self._root, self._path, args, kwargs or _NO_KWARGS)
 
     def __repr__(self) -> str:
         return f"<remote {self._root}.{self._path}, to be called>" if self._path else f"<remote {self._root}>"

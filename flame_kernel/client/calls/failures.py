@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from types import TracebackType
 
@@ -28,6 +28,10 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 # How IPython names a cell in a traceback. Notebooks make that a link to their own cell of this number.
 _CELL = re.compile(r"((?:Cell|Input)(?: |\x1b\[[0-9;]*m)*In ?\[\d+\])")
 
+# What fails in a loop often says the same each time: so many descriptions of up to so many bytes are kept.
+_decoded = lru_cache(maxsize=100)(Failure.decode)
+_MAX_TEXT = 10_000
+
 
 def from_answer(answer: CallAnswer, where: str, plain: bool) -> BaseException:
     """Return the exception that a call raised.
@@ -40,7 +44,8 @@ def from_answer(answer: CallAnswer, where: str, plain: bool) -> BaseException:
     Returns:
         An exception of its own type if that can be loaded here, else a :class:`RemoteError`.
     """
-    failure = Failure.decode(answer.parts[0] if answer.parts else b"")
+    described = answer.parts[0] if answer.parts else b""
+    failure = _decoded(bytes(described)) if len(described) <= _MAX_TEXT else Failure.decode(described)
     return raised(failure, answer.format, answer.parts[1:], where, plain)
 
 

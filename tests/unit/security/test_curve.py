@@ -18,7 +18,7 @@ from flame_kernel.security.curve import secure_client, secure_server
 from flame_kernel.security.invite_book import InviteBook
 from flame_kernel.security.invites import Invite
 from flame_kernel.security.keys import KeyPair
-from flame_kernel.security.zap import zap
+from flame_kernel.security.zap import ZapHandler
 
 NOW = 1_700_000_000.0
 SERVER, ANN, STRANGER = KeyPair.generate(), KeyPair.generate(), KeyPair.generate()
@@ -92,7 +92,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 def test_an_admitted_key_is_served_under_its_own_name_and_a_stranger_is_not(config: Path, closed: bool) -> None:
     async def work() -> None:
         line = Line(config)
-        authenticator = zap(line.context, line.admission)
+        authenticator = ZapHandler(line.context, line.admission)
         authenticator.start()
         line.bind()
         try:
@@ -117,10 +117,32 @@ def test_an_admitted_key_is_served_under_its_own_name_and_a_stranger_is_not(conf
     run(work())
 
 
+def test_all_who_come_at_once_are_answered(config: Path) -> None:
+    async def work() -> None:
+        line = Line(config)
+        authenticator = ZapHandler(line.context, line.admission)
+        authenticator.start()
+        line.bind()
+        try:
+            crowd = [line.client(ANN if number % 2 else STRANGER) for number in range(20)]
+            monitors = [
+                line.monitor(one, zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_SUCCEEDED) for one in crowd
+            ]
+            for one in crowd:
+                one.connect(line.endpoint)
+            events = [(await next_event(monitor))[0] for monitor in monitors]
+            assert events == [zmq.EVENT_HANDSHAKE_FAILED_AUTH, zmq.EVENT_HANDSHAKE_SUCCEEDED] * 10
+        finally:
+            authenticator.stop()
+            line.close()
+
+    run(work())
+
+
 def test_the_holder_of_an_invite_connects_with_the_key_derived_from_it(config: Path) -> None:
     async def work() -> None:
         line = Line(config)
-        authenticator = zap(line.context, line.admission)
+        authenticator = ZapHandler(line.context, line.admission)
         authenticator.start()
         line.bind()
         try:
@@ -138,7 +160,7 @@ def test_the_holder_of_an_invite_connects_with_the_key_derived_from_it(config: P
 def test_a_client_that_expects_another_server_key_does_not_talk(config: Path) -> None:
     async def work() -> None:
         line = Line(config)
-        authenticator = zap(line.context, line.admission)
+        authenticator = ZapHandler(line.context, line.admission)
         authenticator.start()
         events = line.monitor(line.server, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_SUCCEEDED)
         line.bind()
@@ -161,7 +183,7 @@ def test_a_client_that_expects_another_server_key_does_not_talk(config: Path) ->
 def test_there_is_no_plaintext_mode(config: Path) -> None:
     async def work() -> None:
         line = Line(config)
-        authenticator = zap(line.context, line.admission)
+        authenticator = ZapHandler(line.context, line.admission)
         authenticator.start()
         events = line.monitor(line.server, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_SUCCEEDED)
         line.bind()
@@ -196,7 +218,7 @@ def test_without_a_zap_handler_nobody_is_admitted(config: Path) -> None:
 def test_a_handler_for_another_domain_admits_nobody(config: Path) -> None:
     async def work() -> None:
         line = Line(config)
-        authenticator = zap(line.context, line.admission, domain="other")
+        authenticator = ZapHandler(line.context, line.admission, domain="other")
         authenticator.start()
         line.bind()
         try:

@@ -75,6 +75,22 @@ def test_an_exception_whose_message_cannot_be_shown_is_described_all_the_same() 
     assert describe(Unspeakable()).evalue == "<its message can't be shown: RuntimeError>"
 
 
+class Word(str):
+    __slots__ = ()
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Odd(Exception):
+    def __str__(self) -> str:
+        return Word("odd")
+
+
+def test_an_exception_whose_message_is_no_ordinary_string_is_described_all_the_same() -> None:
+    _, parts = encode(Odd(), plain=True)
+
+    assert Failure.decode(parts[0]).evalue == "odd"
+
+
 class Untransportable(Exception):
     def __reduce__(self) -> str:
         raise Unspeakable
@@ -100,6 +116,18 @@ def same_as_python(error: BaseException) -> bool:
         "try:\n    1 / 0\nexcept ZeroDivisionError:\n    raise OSError('no') from None",
         "compile('1 +', 'mine', 'eval')",
         "error = ValueError('x'); error.__notes__ = ['a note']; raise error",
+        "raise ValueError",
+        "raise KeyError('')",
+        "raise OSError(2, 'no such file', 'gone.txt')",
+        "raise RuntimeError('two\\nlines')",
+        "lenght = 1\nlength",
+        "'a'.uper()",
+        "from os import pth",
+        "class Own(Exception):\n    class Inner(Exception): pass\nraise Own.Inner('x')",
+        "class Own(Exception): __module__ = '__main__'\nraise Own('x')",
+        "class Own(Exception): __module__ = 'mine.__main__'\nraise Own('x')",
+        "class Mute(Exception):\n    def __str__(self): return 1 / 0\nraise Mute",
+        "import subprocess; raise subprocess.CalledProcessError(1, ['false'])",
         "class Group(Exception): exceptions = (ValueError('one'),)\nraise Group",
         *(["raise ExceptionGroup('all', [ValueError(1), OSError(2)])"] if sys.version_info >= (3, 11) else []),
     ],
