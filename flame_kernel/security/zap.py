@@ -6,17 +6,14 @@ pyzmq's own does the same with an asynchronous poller, futures and a task, which
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import zmq
-from zmq.utils import z85
 
+from flame_kernel.security.admission import Admission
 from flame_kernel.security.curve import DOMAIN
+from flame_kernel.security.question import ZAP_ADDRESS, Question
 
-if TYPE_CHECKING:  # slow to load, and a server's alone
-    from flame_kernel.security.admission import Admission
-
-_KEY_BYTES = 32
 _READABLE = int(zmq.POLLIN)
 
 
@@ -44,7 +41,7 @@ class ZapHandler:
         self._loop = asyncio.get_running_loop()
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER, socket_class=zmq.Socket)
         self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.bind("inproc://zeromq.zap.01")
+        self._socket.bind(ZAP_ADDRESS)
         self._descriptor = self._socket.getsockopt(zmq.FD)
         self._loop.add_reader(self._descriptor, self._look)
         self._look()
@@ -58,16 +55,13 @@ class ZapHandler:
         # Its descriptor tells of changes only, so that it's asked until nothing is there; one question a turn of the
         # loop, so that a flood of them doesn't keep everybody else waiting.
         if not self._socket.closed and int(self._socket.getsockopt(zmq.EVENTS)) & _READABLE:
-            self._answer(self._socket.recv_multipart())
             self._loop.call_soon(self._look)
+            self._answer(self._socket.recv_multipart())
 
     def _answer(self, frames: list[bytes]) -> None:
-        if len(frames) < 9:
+        question = Question.read(frames)
+        if question is None:
             return
-        route, (version, request, domain, address, _, mechanism, credential) = frames[:2], frames[2:9]
-        key = z85.encode(credential) if len(credential) == _KEY_BYTES else b""
-        curve = version == b"1.0" and domain == self._domain.encode("utf-8") and mechanism == b"CURVE"
-        self._admission.asked_from = address.decode("ascii", "replace").removeprefix("::ffff:")
-        admitted = curve and self._admission.callback(self._domain, key)
-        verdict = (b"200", b"OK", key) if admitted else (b"400", b"not admitted", b"")
-        self._socket.send_multipart([*route, b"1.0", request, *verdict, b""])
+        self._admission.asked_from = question.address
+        admitted = question.may_ask(self._domain) and self._admission.callback(self._domain, question.key)
+        self._socket.send_multipart(question.answer(admitted))

@@ -17,9 +17,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import zmq
-from zmq.utils import z85
 
 from flame_kernel.security.curve import DOMAIN
+from flame_kernel.security.question import ZAP_ADDRESS, Question
 from flame_kernel.transport.crowd import CROWD_EVENTS, Crowd
 from flame_kernel.transport.shared import SharedSocket
 from flame_kernel.worker.admitted import Admitted, Authority
@@ -103,7 +103,7 @@ class DirectDoor:
         self._control.bind(address)
         self._zap = context.socket(zmq.ROUTER)
         self._zap.setsockopt(zmq.LINGER, 0)
-        self._zap.bind("inproc://zeromq.zap.01")
+        self._zap.bind(ZAP_ADDRESS)
         self._watch = self._socket.watch(CROWD_EVENTS)
         self._end_in, self._end_out = sockets.socketpair()
         self._thread = threading.Thread(target=self._run, name="flame-direct", daemon=True)
@@ -191,17 +191,14 @@ class DirectDoor:
         self._shut_at = None if self._servers > 0 else time.monotonic() + self._grace_s
 
     def _on_question(self, frames: list[bytes]) -> None:
-        """Answer libzmq's question whether somebody may come in (RFC 27)."""
-        if len(frames) < 9:
+        question = Question.read(frames)
+        if question is None:
             return
-        route, (version, request, domain, address, _, mechanism, credential) = frames[:2], frames[2:9]
-        key = z85.encode(credential).decode("ascii") if len(credential) == 32 else ""
-        curve = version == b"1.0" and domain == DOMAIN.encode("ascii") and mechanism == b"CURVE"
-        admitted = curve and self.admitted.admits(key)
-        verdict = (b"200", b"OK", key.encode("ascii")) if admitted else (b"400", b"not admitted", b"")
-        self._zap.send_multipart([*route, b"1.0", request, *verdict, b""])
+        key = question.key.decode("ascii")
+        admitted = question.may_ask(DOMAIN) and self.admitted.admits(key)
+        self._zap.send_multipart(question.answer(admitted))
         if not admitted:
-            self._tell_refused("its key is not admitted to the session", address.decode("ascii", "replace"), key)
+            self._tell_refused("its key is not admitted to the session", question.address, key)
 
     def _on_connection(self, frames: list[bytes]) -> None:
         event, descriptor = _MONITOR_EVENT.unpack(frames[0])
