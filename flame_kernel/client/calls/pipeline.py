@@ -131,7 +131,8 @@ class Pipeline:
         if self._closing:
             raise LinkLost(_CLOSED)
         self._orders.append(order)
-        self.start()
+        if self._thread is None:
+            self.start()
         if self._resting:
             self._wake.ring()
         elif len(self._orders) % _YIELD_EACH == 0:
@@ -225,21 +226,23 @@ class Pipeline:
     def _take_orders(self) -> bool:
         """Say what was submitted, as much of it as may be under way; false when nothing was."""
         lively = bool(self._orders)
+        queued, under_way, push = self._queued, self._under_way, self._talk.push
         while self._orders:
-            self._queued.append(self._orders.popleft())
-        while self._queued and len(self._under_way) < MAX_UNDER_WAY:
-            order = self._queued.popleft()
+            queued.append(self._orders.popleft())
+        while queued and len(under_way) < MAX_UNDER_WAY:
+            order = queued.popleft()
+            waiter = order.waiter
             if self._closing and not order.oneway:
                 _fail(order, LinkLost(_CLOSED))
                 continue
-            if order.waiter is not None and not order.waiter.on_sent():
+            if waiter is not None and not waiter.on_sent():
                 order.forget()
                 continue
-            order.number = self._last = self._talk.push(order.request)
+            number = order.number = self._last = push(order.request)
             order.request = ()  # the conversation keeps it until it has arrived
             if not order.oneway:
-                self._under_way[order.number] = order
-            elif order.waiter is not None:
+                under_way[number] = order
+            elif waiter is not None:
                 self._posted.append(order)
         while self._interrupts:
             order = self._interrupts.popleft()
@@ -251,9 +254,10 @@ class Pipeline:
         answer = decode_answer(message.parts)
         last = answer.outcome in LAST
         order = self._under_way.pop(answer.call, None) if last else self._under_way.get(answer.call)
-        if order is None or order.waiter is None:
+        waiter = None if order is None else order.waiter
+        if order is None or waiter is None:
             return
-        if not order.waiter.on_answer(answer):
+        if not waiter.on_answer(answer):
             # Nothing acknowledges the answer before this has been said, so the worker still has the value.
             order.number = self._say(Operation.HOLD, (answer.call,))
             self._under_way[order.number] = order
