@@ -53,7 +53,7 @@ _PICKLE = Format.PICKLE  # in Python 3.11 looking up an enum's member takes as l
 _PLAIN = frozenset({Format.JSON, Format.PARTS})
 
 # What has nothing in it that could be apart, or be code.
-_SCALARS = frozenset({type(None), bool, int, float})
+_SCALARS = frozenset({type(None), bool, int, float, str})
 
 
 @dataclass(frozen=True)
