@@ -6,6 +6,7 @@ import contextvars
 import queue
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Protocol
 
@@ -18,7 +19,13 @@ Settled = tuple[Any, BaseException | None]
 
 
 class Line(Protocol):
-    """Where calls were submitted; a connection's ``Pipeline``."""
+    """Where calls were submitted; a connection's ``Pipeline``.
+
+    Attributes:
+        completing: Held while a future is given what its base class keeps.
+    """
+
+    completing: threading.RLock
 
     def interrupt(self, order: Order) -> None:
         """Interrupt a call, if it is still under way."""
@@ -65,10 +72,9 @@ class FlameFuture(Future[Any]):
         self._context = contextvars.copy_context()
 
     def __getattr__(self, name: str) -> Any:
-        if self._whole or name.startswith("__"):
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
-        self._complete()
-        return getattr(self, name)
+        if not name.startswith("__"):  # which are the class's; and copying looks for one on an object without anything
+            self._complete()
+        return object.__getattribute__(self, name)  # another thread may have made it meanwhile
 
     def cancel(self) -> bool:
         """Cancel it: a call that waits is not made, one that runs is interrupted over there, if it can be.
@@ -106,6 +112,11 @@ class FlameFuture(Future[Any]):
             self._line.hurry()
             return super().exception(timeout)
         return settled[1]
+
+    def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
+        """Have a function called once it's done; see :meth:`concurrent.futures.Future.add_done_callback`."""
+        self._complete()  # to miss what's to be made takes longer
+        super().add_done_callback(fn)
 
     def cancelled(self) -> bool:
         """Whether it was cancelled."""
@@ -147,15 +158,12 @@ class FlameFuture(Future[Any]):
 
     def _complete(self) -> None:
         """Make what the base class keeps."""
-        if self._whole:
-            return
-        # Another thread may do the same: each attribute is that of who came first, and works with the others'.
-        mine = vars(self)
-        mine.setdefault("_settling", threading.RLock())
-        for attribute, value in vars(Future()).items():
-            mine.setdefault(attribute, value)
-        self._whole = True
-        self._pass_on()
+        with self._line.completing:
+            if not self._whole:
+                self._settling = threading.RLock()
+                super().__init__()
+                self._whole = True
+        self._pass_on()  # not under that lock: another thread may have the base class's already, and wait for this one
 
     def _pass_on(self) -> None:
         """Tell the base class what came, if anything did."""

@@ -88,9 +88,13 @@ class Pipeline:
         wake: What its waits are ended by.
         plain: Whether only plain data may cross.
         most_bytes: The largest message that the server takes, in bytes; 0 when it did not say.
+
+    Attributes:
+        completing: Held while a future of its calls is given what its base class keeps.
     """
 
     def __init__(self, talk: WorkerConversation, wake: Wake, plain: bool, most_bytes: int = 0) -> None:
+        self.completing = threading.RLock()  # the garbage collector may come to a finalizer meanwhile
         self._most_bytes = most_bytes
         self._talk = talk
         self._wake = wake
