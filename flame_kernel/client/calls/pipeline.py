@@ -88,13 +88,11 @@ class Pipeline:
         wake: What its waits are ended by.
         plain: Whether only plain data may cross.
         most_bytes: The largest message that the server takes, in bytes; 0 when it did not say.
-
-    Attributes:
-        completing: Held while a future of its calls is given what its base class keeps.
     """
 
     def __init__(self, talk: WorkerConversation, wake: Wake, plain: bool, most_bytes: int = 0) -> None:
-        self.completing = threading.RLock()  # the garbage collector may come to a finalizer meanwhile
+        # Held while a future is completed (``futures``), when the garbage collector may come to another one.
+        self.completing = threading.RLock()
         self._most_bytes = most_bytes
         self._talk = talk
         self._wake = wake
@@ -235,18 +233,17 @@ class Pipeline:
             queued.append(self._orders.popleft())
         while queued and len(under_way) < MAX_UNDER_WAY:
             order = queued.popleft()
-            waiter = order.waiter
             if self._closing and not order.oneway:
                 _fail(order, LinkLost(_CLOSED))
                 continue
-            if waiter is not None and not waiter.on_sent():
+            if order.waiter is not None and not order.waiter.on_sent():
                 order.forget()
                 continue
             number = order.number = self._last = push(order.request)
             order.request = ()  # the conversation keeps it until it has arrived
             if not order.oneway:
                 under_way[number] = order
-            elif waiter is not None:
+            elif order.waiter is not None:
                 self._posted.append(order)
         while self._interrupts:
             order = self._interrupts.popleft()
@@ -258,10 +255,9 @@ class Pipeline:
         answer = decode_answer(message.parts)
         last = answer.outcome in LAST
         order = self._under_way.pop(answer.call, None) if last else self._under_way.get(answer.call)
-        waiter = None if order is None else order.waiter
-        if order is None or waiter is None:
+        if order is None or order.waiter is None:
             return
-        if not waiter.on_answer(answer):
+        if not order.waiter.on_answer(answer):
             # Nothing acknowledges the answer before this has been said, so the worker still has the value.
             order.number = self._say(Operation.HOLD, (answer.call,))
             self._under_way[order.number] = order
