@@ -52,6 +52,9 @@ class Format(enum.IntEnum):
 _PICKLE = Format.PICKLE  # in Python 3.11 looking up an enum's member takes as long as a small call
 _PLAIN = frozenset({Format.JSON, Format.PARTS})
 
+# What has nothing in it that could be apart, or be code.
+_SCALARS = frozenset({type(None), bool, int, float, str})
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -93,27 +96,23 @@ def dump(value: Any, plain: bool = False) -> tuple[Format, list[Buffer]]:
         return Format.PARTS, [_dump_json(value.value), *value.buffers]
     if plain:
         return Format.JSON, [_dump_json(value)]
+    if kind in _SCALARS:
+        return _PICKLE, [pickle.dumps(value, 5)]
     if kind is bytes and len(value) >= _RAW_FROM:
         return Format.RAW, [value]
     if kind is tuple:
         value = _bytes_apart(value, 2)
-    buffers: list[Buffer] = []
-
-    def keep(buffer: pickle.PickleBuffer) -> None:
-        buffers.append(buffer.raw())
-
+    buffers: list[pickle.PickleBuffer] = []
     try:
-        data = pickle.dumps(value, protocol=5, buffer_callback=keep)
-        by_name = b"__main__" in data
+        data = pickle.dumps(value, 5, buffer_callback=buffers.append)
+        if b"__main__" not in data:
+            return _PICKLE, [data, *[buffer.raw() for buffer in buffers]] if buffers else [data]
     except SerializationError:
         raise
     except Exception:  # noqa: BLE001  # a class's own __reduce__ may raise anything; cloudpickle has the last word
-        by_name = True
-    if by_name:
-        # What __main__ defines exists on this side only, so it has to travel as code, which pickle alone can't do.
-        buffers.clear()
-        data = _dump_code(value, keep)
-    return _PICKLE, [data, *buffers]
+        pass
+    # What __main__ defines exists on this side only, so it has to travel as code, which pickle alone can't do.
+    return _PICKLE, _dump_code(value)
 
 
 def load(form: int, parts: Sequence[Buffer], plain: bool = False) -> Any:
@@ -179,15 +178,19 @@ def _bytes_apart(value: tuple[Any, ...], levels: int) -> tuple[Any, ...]:
 
     Operands are tuples in a tuple. What is deeper in a value stays in the pickle: looking at all of it costs more.
     """
-    changed: dict[int, Any] = {}
+    changed: list[Any] | None = None
     for place, part in enumerate(value):
-        if type(part) is bytes and len(part) >= _APART_FROM:
-            changed[place] = _Apart(part)
-        elif levels > 1 and type(part) is tuple:
+        kind = type(part)
+        if kind is bytes and len(part) >= _APART_FROM:
+            inner: Any = _Apart(part)
+        elif kind is tuple and levels > 1:
             inner = _bytes_apart(part, levels - 1)
-            if inner is not part:
-                changed[place] = inner
-    return tuple(changed.get(place, part) for place, part in enumerate(value)) if changed else value
+        else:
+            continue
+        if inner is not part:
+            changed = changed or list(value)
+            changed[place] = inner
+    return value if changed is None else tuple(changed)
 
 
 def _dump_json(value: Any) -> bytes:
@@ -197,19 +200,20 @@ def _dump_json(value: Any) -> bytes:
         raise SerializationError(f"a plain connection carries plain data only: {error}") from error
 
 
-def _dump_code(value: Any, keep: Any) -> bytes:
+def _dump_code(value: Any) -> list[Buffer]:
     try:
         import cloudpickle  # type: ignore[import-untyped,unused-ignore]  # only here: most values never need it
     except ImportError as error:
         raise SerializationError("a value that __main__ defines can't cross without cloudpickle") from error
+    buffers: list[pickle.PickleBuffer] = []
     try:
         file = io.BytesIO()
-        _pickler(cloudpickle.CloudPickler)(file, protocol=5, buffer_callback=keep).dump(value)
+        _pickler(cloudpickle.CloudPickler)(file, protocol=5, buffer_callback=buffers.append).dump(value)
+        return [file.getvalue(), *[buffer.raw() for buffer in buffers]]
     except SerializationError:
         raise
     except Exception as error:  # a class's own __reduce__ may raise anything
         raise SerializationError(f"a {type_name(_culprit(value))} can't cross by value: {_words(error)}") from error
-    return file.getvalue()
 
 
 def crosses(value: Any) -> bool:

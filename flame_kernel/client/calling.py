@@ -181,8 +181,7 @@ class Calling:
             >>> flame.submit(flame.module("math").sqrt, 25).result()
             5.0
         """
-        operation, *operands = work(what, args, kwargs)
-        return self._connection.calls.submit(operation, *operands)
+        return self._connection.calls.submit(*work(what, args, kwargs))
 
     def oneway(self, what: str | Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
         """Start something that nobody waits for. What it prints or raises is seen in the session only.

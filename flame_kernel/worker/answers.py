@@ -17,7 +17,9 @@ from flame_kernel.worker.objects import Objects, preview
 # Values of these types load everywhere, and are asked for most of all.
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, bytearray})
 
-_RESULT = Outcome.RESULT  # in Python 3.11 looking up an enum's member takes as long as a small call
+# In Python 3.11 looking up an enum's member takes as long as a small call.
+_RESULT = Outcome.RESULT
+_PICKLE = Format.PICKLE
 
 # A value that the client may not be able to load is kept until it says so, but not a large one, in bytes.
 _KEEP_UP_TO = 1024 * 1024
@@ -101,8 +103,12 @@ def encode(value: Any, number: int, plain: bool, objects: Objects, client: bytes
     Raises:
         SerializationError: It isn't plain data, and the client takes nothing else.
     """
+    kind = type(value)
+    if kind in _ATOMS:
+        form, parts = dump(value, plain)
+        return encode_answer(_RESULT, number, form, parts), False
     limit: int | None = None
-    if type(value) is UpTo:
+    if kind is UpTo:
         limit, value = value.limit, value.value
     if by_value(value):
         try:
@@ -112,7 +118,7 @@ def encode(value: Any, number: int, plain: bool, objects: Objects, client: bytes
                 raise
         else:
             if limit is None or sum(map(len, parts)) <= limit:
-                keep = form is Format.PICKLE and type(value) not in _ATOMS and sum(map(len, parts)) <= _KEEP_UP_TO
+                keep = form is _PICKLE and type(value) not in _ATOMS and sum(map(len, parts)) <= _KEEP_UP_TO
                 return encode_answer(_RESULT, number, form, parts), keep
     if type(value) is Several:
         form, parts = _several(value, plain, objects, client)

@@ -28,6 +28,9 @@ from flame_kernel.serialize import load
 from flame_kernel.transport.interface import Endpoint
 from flame_kernel.transport.waking import Wake
 
+# In Python 3.11 looking up an enum's member takes as long as a small call.
+_ERROR, _REFERENCE = Outcome.ERROR, Outcome.REFERENCE
+
 # Handles that were collected are given back together, this long after the first of them, in seconds.
 _RELEASE_AFTER_S = 0.1
 
@@ -150,13 +153,13 @@ class Calls:
 
     def value_of(self, outcome: Outcome, form: int, parts: Any) -> Any:
         """Return the value that an answer carries; raises ``SerializationError`` when it can't be loaded here."""
-        if outcome is Outcome.REFERENCE:
+        if outcome is _REFERENCE:
             return self.refer(Reference.decode(parts[0] if parts else b""))
         return load(form, parts, self.plain)
 
     def settle(self, answer: CallAnswer) -> Settled | None:
         """Make a value of an answer, or the exception to be raised; ``None`` when it can't be loaded here."""
-        if answer.outcome is Outcome.ERROR:
+        if answer.outcome is _ERROR:
             return None, from_answer(answer, self.where, self.plain)
         try:
             return self.value_of(answer.outcome, answer.format, answer.parts), None

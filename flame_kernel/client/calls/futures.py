@@ -6,6 +6,7 @@ import contextvars
 import queue
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Protocol
 
@@ -18,7 +19,13 @@ Settled = tuple[Any, BaseException | None]
 
 
 class Line(Protocol):
-    """Where calls were submitted; a connection's ``Pipeline``."""
+    """Where calls were submitted; a connection's ``Pipeline``.
+
+    Attributes:
+        completing: Held while a future is given what its base class keeps.
+    """
+
+    completing: threading.RLock
 
     def interrupt(self, order: Order) -> None:
         """Interrupt a call, if it is still under way."""
@@ -40,8 +47,9 @@ class Answers(Protocol):
 class FlameFuture(Future[Any]):
     """The result of a call that was submitted. Cancelling it interrupts the call over there.
 
-    There may be many of them at a time, and what each of them refers to costs the garbage collector time again and
-    again: so all refer to the same few objects.
+    There may be many of them at a time, of most of which nothing but the result is asked, once it's there. What
+    ``concurrent.futures`` keeps of a future is eleven objects, which take as long to make as the rest of submitting,
+    and to the garbage collector they come again and again. So it's made when something looks for it.
 
     Args:
         answers: Makes a value of its answer.
@@ -51,15 +59,22 @@ class FlameFuture(Future[Any]):
         order: What it is there.
     """
 
+    order: Order | None = None
+    _sent = False
+    _whole = False  # whether it has what its base class keeps
+    _settled: Settled | None = None  # what came; until it has been passed on, if it's whole
+    _settling: threading.RLock
+
     def __init__(self, answers: Answers, line: Line) -> None:
-        super().__init__()
-        self.order: Order | None = None
         self._answers = answers
         self._line = line
         # What ipykernel tells cells apart by: output goes to the cell that made the call.
         self._context = contextvars.copy_context()
-        self._settling = threading.RLock()
-        self._sent = False
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("__"):  # which are the class's; and copying looks for one on an object without anything
+            self._complete()
+        return object.__getattribute__(self, name)  # another thread may have made it meanwhile
 
     def cancel(self) -> bool:
         """Cancel it: a call that waits is not made, one that runs is interrupted over there, if it can be.
@@ -67,6 +82,7 @@ class FlameFuture(Future[Any]):
         Returns:
             False when it was done already.
         """
+        self._complete()
         with self._settling:
             if not super().cancel():
                 return False
@@ -77,13 +93,38 @@ class FlameFuture(Future[Any]):
 
     def result(self, timeout: float | None = None) -> Any:
         """Wait for its value; see :meth:`concurrent.futures.Future.result`."""
-        self._line.hurry()
-        return super().result(timeout)
+        settled = self._settled
+        if settled is None or self._whole:
+            self._line.hurry()
+            return super().result(timeout)
+        value, error = settled
+        if error is None:
+            return value
+        try:
+            raise error
+        finally:
+            del settled, error, self  # else the exception and this frame would keep each other alive
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait for its exception; see :meth:`concurrent.futures.Future.exception`."""
-        self._line.hurry()
-        return super().exception(timeout)
+        settled = self._settled
+        if settled is None or self._whole:
+            self._line.hurry()
+            return super().exception(timeout)
+        return settled[1]
+
+    def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
+        """Have a function called once it's done; see :meth:`concurrent.futures.Future.add_done_callback`."""
+        self._complete()  # to miss what's to be made takes longer
+        super().add_done_callback(fn)
+
+    def cancelled(self) -> bool:
+        """Whether it was cancelled."""
+        return self._whole and super().cancelled()
+
+    def done(self) -> bool:
+        """Whether its value or its exception is there, or it was cancelled."""
+        return self._settled is not None or (self._whole and super().done())
 
     def running(self) -> bool:
         """Whether the call has been sent and is not done."""
@@ -102,22 +143,42 @@ class FlameFuture(Future[Any]):
         settled = self._answers.settle(answer)
         if settled is None:
             return False
-        self._finish(*settled)
+        self._settle(settled)
         return True
 
     def on_failed(self, error: FlameError) -> None:
         """No answer will come."""
-        self._finish(None, error)
+        self._settle((None, error))
 
-    def _finish(self, value: Any, error: BaseException | None) -> None:
+    def _settle(self, settled: Settled) -> None:
+        # It's kept before the other is looked at, and who makes this whole does so in the other order.
+        self._settled = settled
+        if self._whole:
+            self._pass_on()
+
+    def _complete(self) -> None:
+        """Make what the base class keeps."""
+        with self._line.completing:
+            if not self._whole:
+                self._settling = threading.RLock()
+                super().__init__()
+                self._whole = True
+        self._pass_on()  # not under that lock: another thread may have the base class's already, and wait for this one
+
+    def _pass_on(self) -> None:
+        """Tell the base class what came, if anything did."""
         with self._settling:
-            if self.done():
+            settled = self._settled
+            if settled is None:
                 return
-            self.set_running_or_notify_cancel()
-            if error is None:
-                self.set_result(value)
-            else:
-                self.set_exception(error)
+            if not super().done():
+                self.set_running_or_notify_cancel()
+                value, error = settled
+                if error is None:
+                    self.set_result(value)
+                else:
+                    self.set_exception(error)
+            self._settled = None
 
 
 class Ahead:

@@ -91,6 +91,8 @@ class Pipeline:
     """
 
     def __init__(self, talk: WorkerConversation, wake: Wake, plain: bool, most_bytes: int = 0) -> None:
+        # Held while a future is completed (``futures``), when the garbage collector may come to another one.
+        self.completing = threading.RLock()
         self._most_bytes = most_bytes
         self._talk = talk
         self._wake = wake
@@ -131,7 +133,8 @@ class Pipeline:
         if self._closing:
             raise LinkLost(_CLOSED)
         self._orders.append(order)
-        self.start()
+        if self._thread is None:
+            self.start()
         if self._resting:
             self._wake.ring()
         elif len(self._orders) % _YIELD_EACH == 0:
@@ -225,20 +228,21 @@ class Pipeline:
     def _take_orders(self) -> bool:
         """Say what was submitted, as much of it as may be under way; false when nothing was."""
         lively = bool(self._orders)
+        queued, under_way, push = self._queued, self._under_way, self._talk.push
         while self._orders:
-            self._queued.append(self._orders.popleft())
-        while self._queued and len(self._under_way) < MAX_UNDER_WAY:
-            order = self._queued.popleft()
+            queued.append(self._orders.popleft())
+        while queued and len(under_way) < MAX_UNDER_WAY:
+            order = queued.popleft()
             if self._closing and not order.oneway:
                 _fail(order, LinkLost(_CLOSED))
                 continue
             if order.waiter is not None and not order.waiter.on_sent():
                 order.forget()
                 continue
-            order.number = self._last = self._talk.push(order.request)
+            number = order.number = self._last = push(order.request)
             order.request = ()  # the conversation keeps it until it has arrived
             if not order.oneway:
-                self._under_way[order.number] = order
+                under_way[number] = order
             elif order.waiter is not None:
                 self._posted.append(order)
         while self._interrupts:

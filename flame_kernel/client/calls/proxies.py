@@ -10,6 +10,8 @@ from flame_kernel.errors import FlameError, RemoteError, SerializationError
 from flame_kernel.protocol.calls import Operation
 from flame_kernel.protocol.references import Reference, Root, resolve
 
+_CALL = Operation.CALL  # in Python 3.11 looking up an enum's member takes as long as a small call
+
 # Names that IPython and others look for on every object they meet; asking the remote side would cost a round trip each.
 _ASKED_OF_EVERYTHING = ("_repr_", "_ipython_", "_flame_", "__")
 
@@ -149,7 +151,7 @@ class RemoteObject:
         """Call it over there."""
         # Straight on, without a helper: what it raises shows each frame on the way.
         return self._flame_calls.call(
-            Operation.CALL, self._flame_root, self._flame_path, args, kwargs, timeout=self._flame_timeout
+            _CALL, self._flame_root, self._flame_path, args, kwargs, timeout=self._flame_timeout
         )
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:

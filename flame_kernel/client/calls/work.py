@@ -8,6 +8,8 @@ from typing import Any
 from flame_kernel.client.calls.proxies import RemoteObject
 from flame_kernel.protocol.calls import Operation
 
+_CALL = Operation.CALL  # in Python 3.11 looking up an enum's member takes as long as a small call
+
 
 def work(what: str | Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return an operation and its operands.
@@ -25,7 +27,7 @@ def work(what: str | Callable[..., Any], args: Sequence[Any], kwargs: Mapping[st
             raise TypeError("an expression takes no arguments; write them into it, or give a function in its place")
         return Operation.EVALUATE, what
     if isinstance(what, RemoteObject):
-        return Operation.CALL, what._flame_root, what._flame_path, tuple(args), dict(kwargs)
+        return _CALL, what._flame_root, what._flame_path, tuple(args), dict(kwargs)
     if not callable(what):
         raise TypeError(f"an expression or something to call is wanted, not a {type(what).__name__}")
-    return Operation.CALL, what, "", tuple(args), dict(kwargs)
+    return _CALL, what, "", tuple(args), dict(kwargs)
