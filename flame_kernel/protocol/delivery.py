@@ -193,17 +193,19 @@ class Outbox:
         if self._told < self._first - 1 and self._has_credit():  # else a slow reader would be sent one for each push
             self._told = self._first - 1
             out.append(Gap(self._told))
-        number = max(self._next, self._first)
-        while number <= self.last and self._has_credit():
-            parts, weight = self._kept[number - self._first]
+        first, under_way = self._first, self._under_way
+        number = self._next if self._next > first else first
+        while number <= self.last and (not under_way or self._has_credit()):
+            parts, weight = self._kept[number - first]
             if parts is None:
                 assert self._shelf is not None
                 parts = self._shelf.get(number)
             out.append(Numbered(number, parts))
-            self._under_way.append((number, weight))
+            under_way.append((number, weight))
             self._under_way_bytes += weight
-            self._told = max(self._told, number)
             number += 1
+        if number - 1 > self._told:
+            self._told = number - 1
         self._next = number
         self.waiting = number <= self.last or self._told < self._first - 1
         return out
@@ -309,7 +311,8 @@ class Inbox:
         if number == self.received + 1:
             self.received = number
             self._bytes += weight
-            self._weigh()
+            if self._bytes >= ACK_BYTES or number - self._acknowledged >= ACK_MESSAGES:
+                self.ack_pressing = True
             return _NEW
         return Verdict.DUPLICATE if number <= self.received else Verdict.HOLE
 
@@ -324,7 +327,8 @@ class Inbox:
         """
         missing = max(0, number - self.received)
         self.received = max(self.received, number)
-        self._weigh()
+        if self.received - self._acknowledged >= ACK_MESSAGES:
+            self.ack_pressing = True
         return missing
 
     @property
@@ -338,6 +342,3 @@ class Inbox:
         self._bytes = 0
         self.ack_pressing = False
         return self.received
-
-    def _weigh(self) -> None:
-        self.ack_pressing = self.received - self._acknowledged >= ACK_MESSAGES or self._bytes >= ACK_BYTES

@@ -22,7 +22,6 @@ from __future__ import annotations
 import functools
 import struct
 from collections.abc import Sequence
-from itertools import accumulate
 
 from flame_kernel.buffers import OWN_FRAME, Buffer
 from flame_kernel.errors import ProtocolError
@@ -33,6 +32,7 @@ MAX_PARTS = 4096
 CHUNK = 1024 * 1024
 
 _COUNT = struct.Struct("!H")
+_TWO = struct.Struct("!HQQ")  # a table of two parts
 APART = 1 << 63  # marks the length of a part that travels in frames of its own
 
 
@@ -54,6 +54,10 @@ def pack(parts: Sequence[Buffer], prefix: bytes = b"") -> list[Buffer]:
         True
     """
     count = len(parts)
+    if count == 2:  # nearly all messages of calls
+        one, two = parts
+        if len(one) + len(two) < OWN_FRAME:
+            return [b"".join((prefix, _TWO.pack(2, len(one), len(two)), one, two))]
     if count > MAX_PARTS:
         raise ProtocolError(f"a message of {count} parts can't be sent; the limit is {MAX_PARTS} parts")
     lengths = list(map(len, parts))
@@ -95,6 +99,11 @@ def unpack(frames: Sequence[Buffer], offset: int = 0) -> list[Buffer]:
     if not frames:
         raise ProtocolError("a message without frames arrived")
     first = frames[0]
+    begin = offset + _TWO.size
+    if len(frames) == 1 and begin <= len(first):
+        count, one, two = _TWO.unpack_from(first, offset)
+        if count == 2 and begin + one + two == len(first):  # nearly all messages of calls
+            return [first[begin : begin + one], first[begin + one :]]
     try:
         (count,) = _COUNT.unpack_from(first, offset)
         if count > MAX_PARTS:
@@ -104,10 +113,6 @@ def unpack(frames: Sequence[Buffer], offset: int = 0) -> list[Buffer]:
     except struct.error as error:
         raise ProtocolError("a message arrived whose table of parts is cut short") from error
     position = offset + table.size
-    if len(frames) == 1:  # as mostly: all parts are in it
-        ends = list(accumulate(entries, initial=position))
-        if ends[-1] == len(first):
-            return [first[begin:end] for begin, end in zip(ends, ends[1:])]
     parts: list[Buffer] = []
     apart = 1
     for entry in entries:

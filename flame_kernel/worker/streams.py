@@ -32,16 +32,22 @@ class Sink:
         ended: Whether the call has: what threads that carry its context say then has no caller.
     """
 
+    # Most calls say nothing, and leave these as they are.
+    used = False
+    ended = False
+    _closed = False  # whether what its processes print has ended as well
+
     def __init__(self, emit: Callable[[Outcome, str], None], call: Call | None = None, rich: bool = False) -> None:
         self.call = call
         self._rich = rich
-        self.shield: AbstractContextManager[Any] = call or nullcontext()
         self._lock = threading.Lock()
-        self.used = False
-        self.ended = False
-        self._closed = False  # whether what its processes print has ended as well
         self._emit = emit
         self._pending: dict[Outcome, str] = {}
+
+    @property
+    def shield(self) -> AbstractContextManager[Any]:
+        """What no interrupt tears apart."""
+        return nullcontext() if self.call is None else self.call
 
     def write(self, stream: Outcome, text: str) -> bool:
         """Take text; whole lines are sent on at once. False when the call has ended."""
@@ -124,7 +130,8 @@ class printing_to:  # used as a function is; one made of a generator takes three
         self._sink = sink
 
     def __enter__(self) -> None:
-        _listen()
+        if not (hasattr(sys.stdout.write, "flame_outcome") and hasattr(sys.stderr.write, "flame_outcome")):
+            _listen()
         self._token = _sink.set(self._sink)
 
     def __exit__(self, kind: object, error: object, tb: object) -> None:
