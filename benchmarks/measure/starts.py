@@ -12,6 +12,12 @@ from benchmarks.subject import Subject
 from benchmarks.timing import time_of
 
 
+def settle(subject: Subject, effort: Effort) -> Mapping[str, float]:
+    """Wait until a server has done what its start, or the round before, left it to do."""
+    subject.peer.settle(effort.settle_s)
+    return {}
+
+
 def connect(subject: Subject, effort: Effort) -> Mapping[str, float]:
     """Time from nothing to a first result, where all is up on the far side."""
     return {"connect": _first_result(subject.peer.connect)}
