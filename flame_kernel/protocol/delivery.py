@@ -203,9 +203,9 @@ class Outbox:
             out.append(Numbered(number, parts))
             under_way.append((number, weight))
             self._under_way_bytes += weight
+            if number > self._told:
+                self._told = number
             number += 1
-        if number - 1 > self._told:
-            self._told = number - 1
         self._next = number
         self.waiting = number <= self.last or self._told < self._first - 1
         return out

@@ -142,7 +142,8 @@ class Login:
     def _kill(self) -> None:
         if self._process.poll() is None:
             if self._group:  # with what it may have started: a wrapper an ssh, ssh a ProxyCommand
-                os.killpg(self._process.pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it ended meanwhile, and another thread has heard of it
+                    os.killpg(self._process.pid, signal.SIGKILL)
             else:
                 self._process.kill()
 
