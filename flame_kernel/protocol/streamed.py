@@ -64,6 +64,7 @@ class Incoming:
     Attributes:
         whole: The messages that have come, in order, to be taken by the owner. Small frames are bytes, large ones views
             that may be written to.
+        missing: How much has not come of a large frame that has begun, in bytes: it belongs into the :attr:`room`.
 
     Example:
         >>> incoming = Incoming()
@@ -81,21 +82,19 @@ class Incoming:
         self._rest = b""  # what can't be told apart yet
         self._lengths: deque[int] = deque()  # of the frames that are to come in the message that comes now
         self._frames: list[Buffer] = []
-        self._large: memoryview | None = None  # the frame that comes now, where it is a large one
-        self._missing = 0  # how much of that
+        self._large = memoryview(b"")  # the frame that comes now, where it is a large one
+        self.missing = 0
 
     @property
-    def room(self) -> memoryview | None:
-        """Where the bytes that come next belong, when those are of a large frame; else :meth:`feed` takes them."""
-        return None if self._large is None else self._large[len(self._large) - self._missing :]
+    def room(self) -> memoryview:
+        """Where the bytes that come next belong while some are :attr:`missing`; else :meth:`feed` takes them."""
+        return self._large[len(self._large) - self.missing :]
 
     def filled(self, count: int) -> None:
         """Take note that so many bytes were put into the :attr:`room`."""
-        self._missing -= count
-        large = self._large
-        if large is not None and not self._missing:
-            self._large = None
-            self._took(large)
+        self.missing -= count
+        if not self.missing:
+            self._took(self._large)
 
     def feed(self, data: bytes) -> None:
         """Take what comes next.
@@ -134,12 +133,12 @@ class Incoming:
             large = self._place(self._frames, length)
             if large is None:
                 large = Arrival(length).room
-            self._large, self._missing = large, length
+            self._large, self.missing = large, length
             begun = data[position : position + length]
             large[: len(begun)] = begun
             position += len(begun)
             self.filled(len(begun))
-            if self._missing:
+            if self.missing:
                 return position
 
     def _open(self, data: bytes, position: int) -> int:

@@ -191,7 +191,7 @@ class Entrance:
             return None
         if frames is None:
             return None
-        if stream.more:
+        if stream.whole:
             self._arrived.append(guest)  # behind the others: everybody has their turn
         self.frame = None
         return [guest.name, *frames]

@@ -38,6 +38,7 @@ class Stream:
 
     Attributes:
         unsent: Whether something waits to be sent until the socket can be written to.
+        whole: The messages that have come already, which the descriptor says nothing of.
     """
 
     def __init__(self, socket: sockets.socket, place: Place = lambda frames, length: None) -> None:
@@ -45,6 +46,7 @@ class Stream:
         socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, _BUFFER)
         self._socket = socket
         self._incoming = Incoming(place)
+        self.whole = self._incoming.whole
         self._waiting: deque[memoryview] = deque()
         self.unsent = False
 
@@ -104,19 +106,17 @@ class Stream:
             OSError: The connection is gone.
             ProtocolError: What came is no message.
         """
-        incoming = self._incoming
-        whole = incoming.whole
+        incoming, whole = self._incoming, self.whole
         if whole:
             return whole.popleft()
-        room = incoming.room
         try:
-            if room is None:
+            if not incoming.missing:
                 data = self._socket.recv(_AT_ONCE)
                 count = len(data)
                 if count:
                     incoming.feed(data)
             else:
-                count = self._socket.recv_into(room)
+                count = self._socket.recv_into(incoming.room)
                 if count:
                     incoming.filled(count)
         except BlockingIOError:
@@ -124,11 +124,6 @@ class Stream:
         if not count:
             raise ConnectionResetError("the other end has closed the connection")
         return whole.popleft() if whole else None
-
-    @property
-    def more(self) -> bool:
-        """Whether a message has come already, which the descriptor says nothing of."""
-        return bool(self._incoming.whole)
 
     def close(self) -> None:
         """Close it; what was sent is still delivered."""

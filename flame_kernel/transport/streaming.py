@@ -71,7 +71,7 @@ class StreamConnection:
         while stream is not None and not self.gone:
             if wake.ended:  # also while messages keep coming
                 wake.require_use(self.endpoint.name)
-            if not stream.more:
+            if not stream.whole:
                 self.waiting = True
                 ready = self._poll.poll(None if deadline is None else left_ms(deadline))
                 self.waiting = False
@@ -82,7 +82,13 @@ class StreamConnection:
                 if len(ready) == 1 and ready[0][0] != stream.fileno():
                     wake.require_use(self.endpoint.name)
                     return None
-            frames = self._next(stream)
+            try:
+                if stream.unsent and stream.flush():
+                    self._poll.modify(stream, select.POLLIN)
+                frames = stream.receive()
+            except (OSError, ProtocolError):
+                self.gone = True
+                return None
             if frames is not None:
                 return frames
         return None
@@ -103,12 +109,3 @@ class StreamConnection:
             pass  # it's gone, and what was said with it
         finally:
             stream.close()
-
-    def _next(self, stream: Stream) -> list[Buffer] | None:
-        try:
-            if stream.unsent and stream.flush():
-                self._poll.modify(stream, select.POLLIN)
-            return stream.receive()
-        except (OSError, ProtocolError):
-            self.gone = True
-            return None

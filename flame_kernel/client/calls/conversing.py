@@ -38,6 +38,9 @@ class WorkerConversation:
         conversation: The client's conversation on the session lane, by which a session is found that was renamed.
         ways: The ways to the worker; that through the server alone unless given.
         rows: Send what is said together in one packet; answers may come so from then on.
+
+    Attributes:
+        direct: Whether it goes straight to the worker now.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class WorkerConversation:
         self._conversation = Conversation(pieces=True)
         self._connection: Connection | None = None
         self._epoch = b""
+        self.direct = False
         self._row: deque[Packet] = deque()  # what came together, and has not been taken yet
 
     @property
@@ -155,6 +159,7 @@ class WorkerConversation:
                 raise
             if greeted:
                 self._approach.took(self._connection)
+                self.direct = self._approach.is_direct(self._connection)
                 break
             self._pause()
         self._wake.ring_again()
@@ -183,6 +188,7 @@ class WorkerConversation:
     def drop(self) -> None:
         """Let go of the connection; the conversation goes on over the next."""
         self._row.clear()  # what was not taken is sent again
+        self.direct = False
         if self._connection is not None:
             self._connection.close()
             self._connection = None

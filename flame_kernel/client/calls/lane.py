@@ -88,7 +88,8 @@ class Lane:
         require_size(request, self._most_bytes, self._endpoint.name)
         talk = self.talk
         self.number = 0
-        talk.improve()
+        if not talk.direct:
+            talk.improve()
         if not talk.connected:
             talk.connect(deadline, waiting=False)
         number = self.number = talk.push(request)

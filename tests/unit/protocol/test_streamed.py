@@ -26,10 +26,10 @@ def stream_of(messages: Sequence[Sequence[bytes]]) -> bytes:
 
 def put(incoming: Incoming, data: bytes) -> int:
     """Give what comes next to whoever wants it, as a socket would; return how much that was."""
-    room = incoming.room
-    if room is None:
+    if not incoming.missing:
         incoming.feed(data)
         return len(data)
+    room = incoming.room
     count = min(len(room), len(data))
     room[:count] = data[:count]
     incoming.filled(count)
@@ -77,4 +77,4 @@ def test_what_is_only_announced_takes_no_memory() -> None:
     incoming = [Incoming() for _ in range(64)]
     for one in incoming:
         one.feed(struct.pack("!IQ", 1, MAX_FRAME_BYTES))
-    assert all(one.room is not None for one in incoming)
+    assert all(len(one.room) == MAX_FRAME_BYTES for one in incoming)
