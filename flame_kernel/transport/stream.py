@@ -25,6 +25,9 @@ _AT_ONCE = 64 * 1024
 # ends wake each other five times for each piece of a large value.
 _BUFFER = 1024 * 1024
 
+# That the other end is gone is an error of ours alone, also where the user's code has given SIGPIPE its default back.
+_QUIETLY = getattr(sockets, "MSG_NOSIGNAL", 0)
+
 # Buffers that one call of the system takes (POSIX: at least 16, everywhere 1024).
 _MOST_BUFFERS = 512
 
@@ -66,7 +69,7 @@ class Stream:
         if len(frames) == 1 and len(frames[0]) < OWN_FRAME and not self.unsent:  # nearly all messages
             data = opened(frames[0])
             try:
-                sent = self._socket.send(data)
+                sent = self._socket.send(data, _QUIETLY)
             except BlockingIOError:
                 sent = 0
             if sent < len(data):
@@ -87,7 +90,8 @@ class Stream:
         self.unsent = True  # also if what follows raises
         while waiting:
             try:
-                sent = self._socket.sendmsg([waiting[place] for place in range(min(len(waiting), _MOST_BUFFERS))])
+                some = [waiting[place] for place in range(min(len(waiting), _MOST_BUFFERS))]
+                sent = self._socket.sendmsg(some, (), _QUIETLY)
             except BlockingIOError:
                 return False
             while sent:

@@ -318,6 +318,29 @@ def test_what_a_session_forks_keeps_no_connection_open(entrance: Entrance, addre
         connection.close()
 
 
+_DEAF = """
+import signal, sys
+from flame_kernel.transport.stream import connect, listen
+
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # as many a command line tool does
+door = listen(sys.argv[1])
+for message in ([b"small"], [b"large", bytes(3_000_000)]):
+    stream = connect(sys.argv[1])
+    door.accept()[0].close()
+    try:
+        stream.send(message)
+    except OSError as error:
+        print(type(error).__name__)
+"""
+
+
+def test_an_end_that_is_gone_ends_no_process(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", _DEAF, f"unix://{tmp_path / 's'}"], capture_output=True, text=True, timeout=60
+    )
+    assert ran.stdout.split() == ["BrokenPipeError", "BrokenPipeError"], ran.stderr
+
+
 _CROWDED = """
 import os, resource, socket, sys
 from flame_kernel.transport.entrance import open_entrance, stream_address
