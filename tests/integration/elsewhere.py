@@ -73,7 +73,7 @@ class Elsewhere(KernelProvisionerBase):
         self.job = int(told)
         while await self.poll() is None and not all(info[name] for name in PORTS):
             await asyncio.sleep(0.02)
-            with contextlib.suppress(json.JSONDecodeError):  # it's being written
+            with contextlib.suppress(json.JSONDecodeError, FileNotFoundError):  # it's being removed and written anew
                 info |= json.loads(path.read_text())  # noqa: ASYNC240  # as above
         self.connection_info = {**info, "key": key.encode()}
         return self.connection_info

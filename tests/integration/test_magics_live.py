@@ -99,7 +99,8 @@ def test_the_stop_button_twice_leaves_the_session_which_goes_on(
 
 
 def test_the_display_of_a_cell_in_the_background_changes_in_place(frontend: Frontend) -> None:
-    cell = frontend.execute("%%flame --bg\nprint('first')\nprint('last')")
+    frontend.execute("%%flame\nimport threading\ngo = threading.Event()")
+    cell = frontend.execute("%%flame --bg\nprint('first')\ngo.wait()\nprint('last')")
     shown = next(message for message in cell if message.kind == "display_data")
     display_id = shown.content["transient"]["display_id"]
 
@@ -107,6 +108,7 @@ def test_the_display_of_a_cell_in_the_background_changes_in_place(frontend: Fron
         found = [m.content for m in updates(frontend) if m.content["transient"]["display_id"] == display_id]
         return found[-1]["data"]["text/plain"] if found else ""
 
+    frontend.execute("%flame go.set()")
     frontend.wait(lambda: "done after" in latest())
     assert latest().splitlines()[1:] == ["first", "last"]
     assert latest().startswith("[cell 1 on here: done after")
