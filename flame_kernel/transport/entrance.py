@@ -13,12 +13,11 @@ import itertools
 import os
 import select
 import socket as sockets
-import threading
 import weakref
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Callable
+from typing import Callable, NamedTuple
 
 import zmq
 
@@ -29,7 +28,6 @@ from flame_kernel.transport.sockets import set_common_options
 from flame_kernel.transport.stream import SCHEME, Stream, listen
 
 _READABLE = select.POLLIN
-_BOTH = select.POLLIN | select.POLLOUT
 
 
 def control_address(address: str) -> str:
@@ -42,20 +40,16 @@ def stream_address(address: str) -> str:
     return f"{SCHEME}{address.partition('://')[2]}s"
 
 
-class _Guest:
+class _Guest(NamedTuple):
     """A client that has come over a stream.
 
-    Args:
+    Attributes:
         stream: The stream.
         name: What it's called.
     """
 
-    __slots__ = ("lock", "name", "stream")
-
-    def __init__(self, stream: Stream, name: bytes) -> None:
-        self.stream = stream
-        self.name = name
-        self.lock = threading.Lock()
+    stream: Stream
+    name: bytes
 
 
 class Entrance:
@@ -120,15 +114,11 @@ class Entrance:
             ready = self._poll.poll(None if timeout is None else timeout * 1000)
             if not ready:
                 return None
-            for fd, event in ready:
+            for fd, _ in ready:
                 if fd == self._router_fd:
                     self._look = True
                 elif fd in self._guests:
-                    guest = self._guests[fd]
-                    if event & select.POLLOUT:
-                        self._flush(guest)
-                    if event & ~select.POLLOUT:
-                        self._arrived.append(guest)
+                    self._arrived.append(self._guests[fd])
                 else:
                     self._other(fd)
         return None
@@ -145,18 +135,10 @@ class Entrance:
         guest = self._names.get(frames[0])  # type: ignore[arg-type]  # a name is bytes
         if guest is None:
             return self.router.send(frames)
-        stream = guest.stream
-        with guest.lock:
-            before = stream.unsent
-            try:
-                stream.send(frames[1:])
-            except OSError:
-                return False  # who waits hears of the end, and sees to it
-            late = stream.unsent and not before
-            if late:
-                self._poll.modify(stream, _BOTH)
-        if late:
-            self._wake()
+        try:
+            guest.stream.send(frames[1:])
+        except OSError:
+            return False  # who waits hears of the end, and sees to it
         return True
 
     def hang_up(self, peer: bytes) -> None:
@@ -225,21 +207,11 @@ class Entrance:
         self._spare = os.open(os.devnull, os.O_RDONLY)
 
     def _leave(self, guest: _Guest) -> None:
-        with guest.lock:
-            fd = guest.stream.fileno()
-            self._names.pop(guest.name, None)
-            if self._guests.pop(fd, None) is None:
-                return
+        fd = guest.stream.fileno()
+        self._names.pop(guest.name, None)
+        if self._guests.pop(fd, None) is not None:
             self._poll.unregister(fd)
             guest.stream.close()
-
-    def _flush(self, guest: _Guest) -> None:
-        with guest.lock:
-            try:
-                if guest.stream.flush():
-                    self._poll.modify(guest.stream, _READABLE)
-            except OSError:
-                return  # reading tells
 
     def _wake(self) -> None:
         # Full of signals that nobody has looked at yet: one more would tell nothing new, and waiting for room would be
@@ -252,7 +224,7 @@ def _let_go(entrance: Entrance | None) -> None:
     if entrance is not None:
         entrance._listening.close()
         for guest in entrance._guests.values():
-            guest.stream.close()
+            guest.stream.let_go()
 
 
 def open_entrance(address: str) -> Entrance:

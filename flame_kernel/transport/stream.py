@@ -1,6 +1,8 @@
 """One end of a stream: messages over a connected unix socket, without ZeroMQ and its threads.
 
-Nothing here waits. Who owns it waits on the descriptor, and says when it can be read or written.
+Nobody is kept waiting here. Small messages are sent by who says them. What is more than the other end takes at once is
+sent by a thread that is there for as long as that takes: who has said it has the next piece to read, or to make,
+meanwhile, and often the system takes no more than 200 KiB.
 
 This module is loaded inside sessions too: standard library and Python 3.9.
 """
@@ -8,9 +10,12 @@ This module is loaded inside sessions too: standard library and Python 3.9.
 from __future__ import annotations
 
 import os
+import select
 import socket as sockets
+import threading
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 
 from flame_kernel.buffers import OWN_FRAME, Buffer
 from flame_kernel.protocol.streamed import Incoming, Place, opened, table
@@ -40,7 +45,6 @@ class Stream:
         place: Tells where a large frame shall be put that comes, as :class:`Incoming` asks for it.
 
     Attributes:
-        unsent: Whether something waits to be sent until the socket can be written to.
         whole: The messages that have come already, which the descriptor says nothing of.
     """
 
@@ -50,15 +54,17 @@ class Stream:
         self._socket = socket
         self._incoming = Incoming(place)
         self.whole = self._incoming.whole
-        self._waiting: deque[memoryview] = deque()
-        self.unsent = False
+        self._lock = threading.Lock()
+        self._waiting: deque[memoryview] = deque()  # what the other end has not taken yet
+        self._sender: threading.Thread | None = None  # sends that
+        self._gone = False  # nothing more can be said
 
     def fileno(self) -> int:
         """Return the descriptor; -1 once it's closed."""
         return self._socket.fileno()
 
     def send(self, frames: Sequence[Buffer]) -> None:
-        """Send a message, or as much of it as the other end takes now: :meth:`flush` sends the rest.
+        """Send a message from any thread; what the other end does not take at once is sent by a thread beside.
 
         Args:
             frames: The message; it must not be changed before it's sent.
@@ -66,45 +72,30 @@ class Stream:
         Raises:
             OSError: The connection is gone.
         """
-        if len(frames) == 1 and len(frames[0]) < OWN_FRAME and not self.unsent:  # nearly all messages
-            data = opened(frames[0])
-            try:
-                sent = self._socket.send(data, _QUIETLY)
-            except BlockingIOError:
-                sent = 0
-            if sent < len(data):
+        with self._lock:
+            if self._gone:
+                raise ConnectionResetError("the connection is closed")
+            if self._sender is not None:
+                self._waiting.extend(_views(frames))
+                return
+            if len(frames) == 1 and len(frames[0]) < OWN_FRAME:  # nearly all messages
+                data = opened(frames[0])
+                try:
+                    sent = self._socket.send(data, _QUIETLY)
+                except BlockingIOError:
+                    sent = 0
+                if sent == len(data):
+                    return
                 self._waiting.append(memoryview(data)[sent:])
-                self.unsent = True
-            return
-        self._waiting.append(memoryview(table(frames)))
-        self._waiting.extend(memoryview(frame) for frame in frames if len(frame))
-        self.flush()
-
-    def flush(self) -> bool:
-        """Send what waits, as much of it as the other end takes now; true when that was all.
-
-        Raises:
-            OSError: The connection is gone.
-        """
-        waiting = self._waiting
-        self.unsent = True  # also if what follows raises
-        while waiting:
-            try:
-                some = [waiting[place] for place in range(min(len(waiting), _MOST_BUFFERS))]
-                sent = self._socket.sendmsg(some, (), _QUIETLY)
-            except BlockingIOError:
-                return False
-            while sent:
-                first = waiting.popleft()
-                if first.nbytes > sent:
-                    waiting.appendleft(first[sent:])
-                    break
-                sent -= first.nbytes
-        self.unsent = False
-        return True
+            else:
+                self._waiting.extend(_views(frames))
+                if self._sent_all():
+                    return
+            self._sender = threading.Thread(target=self._send_rest, name="flame-stream", daemon=True)
+            self._sender.start()
 
     def receive(self) -> list[Buffer] | None:
-        """Return the next message, ``None`` while it hasn't all come.
+        """Return the next message, ``None`` while it hasn't all come; one thread at a time.
 
         Raises:
             OSError: The connection is gone.
@@ -129,9 +120,61 @@ class Stream:
             raise ConnectionResetError("the other end has closed the connection")
         return whole.popleft() if whole else None
 
-    def close(self) -> None:
-        """Close it; what was sent is still delivered."""
+    def close(self, linger_s: float = 0.0) -> None:
+        """Close it; what the other end has in its queue it can still read.
+
+        Args:
+            linger_s: How long what waits to be sent may take, in seconds.
+        """
+        with self._lock:
+            self._gone = True
+            sender = self._sender
+        if sender is not None:
+            sender.join(linger_s)
+            with suppress(OSError):
+                self._socket.shutdown(sockets.SHUT_RDWR)  # ends its wait
+            sender.join()
         self._socket.close()
+
+    def let_go(self) -> None:
+        """Close a fork's copy, in the child: the connection is its parent's, and goes on."""
+        self._socket.close()
+
+    def _send_rest(self) -> None:
+        writable = select.poll()
+        writable.register(self._socket, select.POLLOUT)
+        while True:
+            writable.poll()
+            with self._lock:
+                try:
+                    if not self._sent_all():
+                        continue
+                except OSError:  # who receives hears of it as well
+                    self._gone = True
+                    self._waiting.clear()
+                self._sender = None
+                return
+
+    def _sent_all(self) -> bool:
+        """Send what waits, as much of it as the other end takes now; true when that was all."""
+        waiting = self._waiting
+        while waiting:
+            some = [waiting[place] for place in range(min(len(waiting), _MOST_BUFFERS))]
+            try:
+                sent = self._socket.sendmsg(some, (), _QUIETLY)
+            except BlockingIOError:
+                return False
+            while sent:
+                first = waiting.popleft()
+                if first.nbytes > sent:
+                    waiting.appendleft(first[sent:])
+                    break
+                sent -= first.nbytes
+        return True
+
+
+def _views(frames: Sequence[Buffer]) -> list[memoryview]:
+    return [memoryview(table(frames)), *[memoryview(frame) for frame in frames if len(frame)]]
 
 
 def connect(address: str, place: Place = lambda frames, length: None) -> Stream:

@@ -56,14 +56,10 @@ class StreamConnection:
         stream = self._stream
         if stream is None or self.gone:
             return
-        before = stream.unsent
         try:
             stream.send(frames)
         except OSError:
             self.gone = True
-            return
-        if stream.unsent and not before:
-            self._poll.modify(stream, select.POLLIN | select.POLLOUT)
 
     def receive(self, deadline: float | None) -> list[Buffer] | None:
         """Wait for a message."""
@@ -83,8 +79,6 @@ class StreamConnection:
                     wake.require_use(self.endpoint.name)
                     return None
             try:
-                if stream.unsent and stream.flush():
-                    self._poll.modify(stream, select.POLLIN)
                 frames = stream.receive()
             except (OSError, ProtocolError):
                 self.gone = True
@@ -97,15 +91,5 @@ class StreamConnection:
         """Close it; what the other end has not taken yet may take a while."""
         stream, self._stream = self._stream, None
         self.gone = True
-        if stream is None:
-            return
-        until = time.monotonic() + linger_ms / 1000
-        writable = select.poll()
-        writable.register(stream, select.POLLOUT)
-        try:
-            while stream.unsent and time.monotonic() < until and writable.poll(left_ms(until)):
-                stream.flush()
-        except OSError:
-            pass  # it's gone, and what was said with it
-        finally:
-            stream.close()
+        if stream is not None:
+            stream.close(linger_ms / 1000)

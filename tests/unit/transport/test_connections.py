@@ -118,11 +118,19 @@ def test_messages_come_as_they_were_sent(connection: Connection, entrance: Entra
             name, said = came(entrance)
             assert said == message
             entrance.send([name, *message])
-        # What the other end didn't take at once leaves while this one waits.
-        entrance.receive(0.001)
-        while not answers.done():
-            entrance.receive(0.01)
-        assert answers.result() == [message] * 3
+        assert answers.result(30) == [message] * 3
+
+
+def test_what_is_not_taken_at_once_leaves_by_itself(connection: Connection, entrance: Entrance) -> None:
+    connection.send([b"x" * 5_000_000])
+    connection.send([b"and more"])
+    name, said = came(entrance)
+    assert said == [b"x" * 5_000_000]
+    assert came(entrance) == (name, [b"and more"])
+    entrance.send([name, b"y" * 5_000_000])
+    entrance.send([name, b"and more"])
+    assert heard(connection) == [b"y" * 5_000_000]
+    assert heard(connection) == [b"and more"]
 
 
 def test_nobody_waits_for_who_does_not_read(connection: Connection, entrance: Entrance, make: Make) -> None:
@@ -138,11 +146,7 @@ def test_nobody_waits_for_who_does_not_read(connection: Connection, entrance: En
     assert heard(quick) == [b"at once"]
     quick.close()
 
-    with ThreadPoolExecutor(1) as others:
-        all_of_it = others.submit(lambda: [heard(connection)[0] for _ in range(20)])
-        while not all_of_it.done():
-            entrance.receive(0.01)
-    assert all_of_it.result() == [b"%d" % number for number in range(20)]
+    assert [heard(connection)[0] for _ in range(20)] == [b"%d" % number for number in range(20)]
 
 
 def test_what_is_said_before_closing_arrives(make: Make, entrance: Entrance) -> None:
@@ -166,15 +170,12 @@ def test_many_threads_answer_and_each_message_stays_whole(connection: Connection
             entrance.send([name, bytes([number]), bytes([number]) * 300_000])
 
     threads = [threading.Thread(target=say, args=(number,)) for number in range(4)]
-    with ThreadPoolExecutor(1) as others:
-        answers = others.submit(lambda: [heard(connection) for _ in range(80)])
-        for thread in threads:
-            thread.start()
-        while not answers.done():
-            entrance.receive(0.01)
+    for thread in threads:
+        thread.start()
+    answers = [heard(connection) for _ in range(80)]
     for thread in threads:
         thread.join()
-    for short, long in answers.result():
+    for short, long in answers:
         assert long == short * 300_000
 
 
@@ -287,11 +288,9 @@ def test_large_frames_of_a_stream_come_where_they_are_wanted(entrance: Entrance,
     assert frames[2] is here
     assert bytes(here) == b"x" * 100_000
     entrance.send([frames[0], b"y" * 200_000, b"z" * 300_000])
-    with ThreadPoolExecutor(1) as others:
-        heard = others.submit(connection.receive, time.monotonic() + 30)
-        while not heard.done():
-            entrance.receive(0.01)
-    assert heard.result()[0] is there
+    answer = connection.receive(time.monotonic() + 30)
+    assert answer is not None
+    assert answer[0] is there
     assert bytes(there) == b"y" * 200_000
     assert asked == [[frames[0], 1, 100_000], [0, 200_000], [1, 300_000]]
     connection.close()
