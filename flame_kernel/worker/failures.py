@@ -107,8 +107,10 @@ class Stacks:
 
 _stacks = Stacks()
 
-# What fails in a loop often says the same each time, too.
-_encoded = functools.lru_cache(maxsize=_MAX_STACKS)(Failure.encode)
+
+@functools.lru_cache(maxsize=_MAX_STACKS)  # what fails in a loop often says the same each time, too
+def _encoded(*fields: str) -> bytes:
+    return Failure(*fields).encode()
 
 
 def _text(error: BaseException, said: str | None) -> str:
@@ -132,13 +134,17 @@ def _last_line(error: BaseException, said: str | None) -> str:
 
 def describe(error: BaseException) -> Failure:
     """Return an exception as text: name, message, and traceback with source lines, chained ones included."""
+    return Failure(*_described(error))
+
+
+def _described(error: BaseException) -> tuple[str, str, str, str]:
     said: str | None = None
     try:
         evalue = said = str(error)
     except Exception as broken:  # noqa: BLE001  # the exception's own __str__ may raise anything
         evalue = f"<its message can't be shown: {type(broken).__name__}>"
     code = error.code if isinstance(error, FlameError) and not isinstance(error, RemoteError) else ""
-    return Failure(type(error).__qualname__, evalue, _text(error, said), code)
+    return type(error).__qualname__, evalue, _text(error, said), code
 
 
 def encode(error: BaseException, plain: bool) -> tuple[Format, list[Buffer]]:
@@ -151,10 +157,10 @@ def encode(error: BaseException, plain: bool) -> tuple[Format, list[Buffer]]:
     Returns:
         The format of what follows the description, and all parts.
     """
-    failure = describe(error)
+    fields = _described(error)
     # What a class of the user's calls its name or its message need be no string that can be looked up.
-    known = len(failure.traceback) <= _MAX_TEXT and {*map(type, vars(failure).values())} == {str}
-    described = _encoded(failure) if known else failure.encode()
+    known = len(fields[2]) <= _MAX_TEXT and {*map(type, fields)} == {str}
+    described = _encoded(*fields) if known else Failure(*fields).encode()
     if plain:
         return Format.JSON, [described]
     led_to_it = _chain(error)
