@@ -132,10 +132,8 @@ class Connection:
         Raises:
             NotPermitted: It only observes.
         """
-        if self._over is not None or os.getpid() != self._pid:  # asked before each call
-            self.require_open()
-        if self.welcome.role == "observe":
-            self.require_more_than_observing("calls need")
+        self.require_open()
+        self.require_more_than_observing("calls need")
 
     @property
     def conversation(self) -> str:

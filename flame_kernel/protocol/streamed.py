@@ -37,6 +37,11 @@ _COUNT = struct.Struct("!I")
 _ONE = struct.Struct("!IQ")  # the table of nearly all messages
 
 
+def nowhere(frames: Sequence[Buffer], length: int) -> memoryview | None:
+    """Know no place for any frame."""
+    return None
+
+
 def table(frames: Sequence[Buffer]) -> bytes:
     """Return what opens a message.
 
@@ -76,7 +81,7 @@ class Incoming:
         deque([[b'a', b'bc']])
     """
 
-    def __init__(self, place: Place = lambda frames, length: None) -> None:
+    def __init__(self, place: Place = nowhere) -> None:
         self._place = place
         self.whole: deque[list[Buffer]] = deque()
         self._rest = b""  # what can't be told apart yet

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from flame_kernel.buffers import OWN_FRAME, Buffer
-from flame_kernel.protocol.streamed import Incoming, Place, opened, table
+from flame_kernel.protocol.streamed import Incoming, Place, nowhere, opened, table
 
 # The scheme of a stream's address, beside ZeroMQ's own.
 SCHEME = "unix://"
@@ -48,7 +48,7 @@ class Stream:
         whole: The messages that have come already, which the descriptor says nothing of.
     """
 
-    def __init__(self, socket: sockets.socket, place: Place = lambda frames, length: None) -> None:
+    def __init__(self, socket: sockets.socket, place: Place = nowhere) -> None:
         socket.setblocking(False)
         socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, _BUFFER)
         self._socket = socket
@@ -177,7 +177,7 @@ def _views(frames: Sequence[Buffer]) -> list[memoryview]:
     return [memoryview(table(frames)), *[memoryview(frame) for frame in frames if len(frame)]]
 
 
-def connect(address: str, place: Place = lambda frames, length: None) -> Stream:
+def connect(address: str, place: Place = nowhere) -> Stream:
     """Connect to a unix socket.
 
     Args:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from flame_kernel.buffers import Buffer
 from flame_kernel.errors import FlameTimeout, ProtocolError
-from flame_kernel.protocol.streamed import Place
+from flame_kernel.protocol.streamed import Place, nowhere
 from flame_kernel.transport.interface import Endpoint
 from flame_kernel.transport.stream import Stream, connect
 from flame_kernel.transport.waking import Wake, left_ms
@@ -26,7 +26,7 @@ class StreamConnection:
         place: Tells where a large frame shall be put that comes.
     """
 
-    def __init__(self, endpoint: Endpoint, wake: Wake, place: Place = lambda frames, length: None) -> None:
+    def __init__(self, endpoint: Endpoint, wake: Wake, place: Place = nowhere) -> None:
         self.endpoint = endpoint
         self.gone = False
         self.waiting = False

@@ -13,7 +13,7 @@ import zmq
 
 from flame_kernel.client.calls.ways import Ways
 from flame_kernel.errors import LimitExceeded
-from flame_kernel.protocol.streamed import Place
+from flame_kernel.protocol.streamed import Place, nowhere
 from flame_kernel.transport.blocking import ZmqConnection
 from flame_kernel.transport.interface import Connection, Endpoint
 from flame_kernel.transport.stream import SCHEME
@@ -45,7 +45,7 @@ class Approach:
         context: zmq.Context[zmq.Socket[bytes]],
         ways: Ways,
         wake: Wake,
-        place: Place = lambda frames, length: None,
+        place: Place = nowhere,
     ) -> None:
         self._place = place
         self._context = context
