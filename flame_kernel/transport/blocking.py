@@ -19,17 +19,12 @@ _READABLE = int(zmq.POLLIN)
 
 
 class ZmqConnection:
-    """One connection; when it's gone it stays gone.
+    """One connection; see :class:`flame_kernel.transport.interface.Connection`.
 
     Args:
         context: The ZeroMQ context.
         endpoint: Where to, and the keys.
         wake: Rung, from any thread, to end a wait.
-
-    Attributes:
-        endpoint: Where it leads.
-        gone: Whether it's known to be gone.
-        waiting: Whether it waits for a message, and an exception that comes now does no harm.
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: Endpoint, wake: Wake) -> None:
@@ -50,16 +45,7 @@ class ZmqConnection:
         self._socket.connect(endpoint.address)
 
     def wait_until_up(self, deadline: float | None) -> None:
-        """Wait until it's connected, encrypted and authenticated; attempts go on until then.
-
-        Args:
-            deadline: Until when, in ``time.monotonic()`` seconds; ``None`` for as long as it takes.
-
-        Raises:
-            FlameTimeout: The time is up.
-            KeyRefused: The server does not admit this client's key.
-            LinkLost: It was abandoned.
-        """
+        """Wait until it's connected, encrypted and authenticated; attempts go on until then."""
         poller = zmq.Poller()
         poller.register(self._monitor, zmq.POLLIN)
         poller.register(self._wake, zmq.POLLIN)
@@ -74,17 +60,7 @@ class ZmqConnection:
                 self._wake.put_off()
 
     def comes_up(self, within_s: float) -> bool | None:
-        """Tell whether it's connected, for who has another way to take.
-
-        Args:
-            within_s: How long to wait for it, in seconds; 0 not to wait.
-
-        Returns:
-            Whether it's up; ``None`` while there's no telling. What came to nothing is ``gone``.
-
-        Raises:
-            LinkLost: It was abandoned.
-        """
+        """Tell whether it's connected, for who has another way to take."""
         until = time.monotonic() + within_s
         poller = zmq.Poller()
         poller.register(self._monitor, zmq.POLLIN)
@@ -113,17 +89,7 @@ class ZmqConnection:
             return
 
     def receive(self, deadline: float | None) -> list[Buffer] | None:
-        """Wait for a message.
-
-        Args:
-            deadline: Until when, in ``time.monotonic()`` seconds; ``None`` for as long as it takes.
-
-        Returns:
-            Its frames; ``None`` when the connection is gone, the time is up, or somebody has woken this thread.
-
-        Raises:
-            LinkLost: It was abandoned.
-        """
+        """Wait for a message."""
         socket, watched = self._socket, self._watched
         if not self._heard:
             self._heard = True
@@ -146,11 +112,7 @@ class ZmqConnection:
         return None
 
     def close(self, linger_ms: int = 0) -> None:
-        """Close it.
-
-        Args:
-            linger_ms: How long what was sent may still take to leave, in milliseconds.
-        """
+        """Close it."""
         self._socket.disable_monitor()
         self._monitor.close(0)
         self._socket.close(linger_ms)
