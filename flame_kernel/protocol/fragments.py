@@ -181,8 +181,10 @@ class _Assembly:
                 self._parts.append(chunk)
                 return
             arriving = self._begin(number)
-        if chunk is self._lent:
-            arriving.filled(len(chunk))
+        lent = self._lent
+        if lent is not None and chunk is lent:
+            arriving.filled(len(lent))
+            lent.release()  # else bytes would be copied at the end, since somebody could still write to them
         else:
             arriving.put(chunk)
         self._lent = None

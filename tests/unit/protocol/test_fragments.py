@@ -204,6 +204,8 @@ def test_a_chunk_that_was_put_in_its_place_is_not_moved() -> None:
 
     assert isinstance(whole, Message)
     assert b"abc" in bytes(whole.parts[1])  # nothing else ever said so
+    with pytest.raises(ValueError, match="released"):  # else what is handed over as bytes would have to be a copy
+        lent[0]
 
 
 def test_no_place_is_known_for_what_is_not_the_next_piece() -> None:
