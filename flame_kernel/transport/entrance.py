@@ -80,7 +80,7 @@ class Entrance:
         self._numbers = itertools.count()
         self._guests: dict[int, _Guest] = {}  # by descriptor
         self._names: dict[bytes, _Guest] = {}
-        self._arrived: deque[_Guest] = deque()  # those of whom there's more than one message
+        self._arrived: deque[_Guest] = deque()  # who has something to read, each in turn
         self._look = True  # whether the ROUTER has to be asked
         # (An object of ``selectors`` takes twice as long.)
         self._poll = select.poll()

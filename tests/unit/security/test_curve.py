@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -117,13 +118,23 @@ def test_an_admitted_key_is_served_under_its_own_name_and_a_stranger_is_not(conf
     run(work())
 
 
+@contextmanager
+def answered(config: Path) -> Iterator[Line]:
+    """Give a line that is open, and whose handler answers who may come in."""
+    line = Line(config)
+    authenticator = ZapHandler(line.context, line.admission)
+    authenticator.start()
+    line.bind()
+    try:
+        yield line
+    finally:
+        authenticator.stop()
+        line.close()
+
+
 def test_all_who_come_at_once_are_answered(config: Path) -> None:
     async def work() -> None:
-        line = Line(config)
-        authenticator = ZapHandler(line.context, line.admission)
-        authenticator.start()
-        line.bind()
-        try:
+        with answered(config) as line:
             crowd = [line.client(ANN if number % 2 else STRANGER) for number in range(20)]
             monitors = [
                 line.monitor(one, zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_SUCCEEDED) for one in crowd
@@ -132,27 +143,17 @@ def test_all_who_come_at_once_are_answered(config: Path) -> None:
                 one.connect(line.endpoint)
             events = [(await next_event(monitor))[0] for monitor in monitors]
             assert events == [zmq.EVENT_HANDSHAKE_FAILED_AUTH, zmq.EVENT_HANDSHAKE_SUCCEEDED] * 10
-        finally:
-            authenticator.stop()
-            line.close()
 
     run(work())
 
 
 def test_the_holder_of_an_invite_connects_with_the_key_derived_from_it(config: Path) -> None:
     async def work() -> None:
-        line = Line(config)
-        authenticator = ZapHandler(line.context, line.admission)
-        authenticator.start()
-        line.bind()
-        try:
+        with answered(config) as line:
             invite = Invite.mint("gpu1", 9999, SERVER.public)
             line.invites.issue(invite, 60.0, NOW)
             keys = Invite.parse(str(invite)).keypair()
             assert await line.served(keys) == keys.public.decode()
-        finally:
-            authenticator.stop()
-            line.close()
 
     run(work())
 
