@@ -65,6 +65,29 @@ def test_cell_gives_streams_rich_output_and_result(flame: Flame, capsys: pytest.
     assert shown.err == "err\n"
 
 
+def test_a_cell_waits_for_what_it_printed_and_for_nothing_else(flame: Flame) -> None:
+    count = dedent("""
+        import sys
+        publisher = sys.stdout.pub_thread
+        asked = []
+        schedule = publisher.schedule
+        publisher.schedule = lambda work: (asked.append(work), schedule(work))
+        try:
+            sys.stdout.flush(); sys.stderr.flush()
+            without = len(asked)
+            print("printed")
+            written = len(asked)
+            sys.stdout.flush()
+            flushed = len(asked)
+        finally:
+            publisher.schedule = schedule
+        without, flushed > written
+    """)
+    cell = flame.run(count, quiet=True)
+    assert cell.value == (0, True)
+    assert [output["text"] for output in cell.outputs if output["output_type"] == "stream"] == ["printed\n"]
+
+
 def test_quiet_cell_shows_nothing(flame: Flame, capsys: pytest.CaptureFixture[str]) -> None:
     assert flame.run("print('quiet'); 5", quiet=True).value == 5
     assert capsys.readouterr() == ("", "")
