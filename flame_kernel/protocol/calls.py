@@ -26,6 +26,7 @@ This module is loaded inside sessions too: standard library and Python 3.9.
 from __future__ import annotations
 
 import enum
+import functools
 import json
 import struct
 from collections.abc import Sequence
@@ -197,11 +198,16 @@ def decode_request(parts: Sequence[Buffer]) -> CallRequest:
         ProtocolError: It isn't one.
     """
     try:
-        operation, form, flags = _REQUEST.unpack(parts[0])
-        plain, oneway, rich = bool(flags & PLAIN), bool(flags & ONEWAY), bool(flags & RICH)
-        return CallRequest(_OPERATIONS[operation], form, plain, oneway, parts[1:], rich)
+        operation, form, plain, oneway, rich = _asked(bytes(parts[0]))
+        return CallRequest(operation, form, plain, oneway, parts[1:], rich)
     except (struct.error, KeyError, IndexError) as error:
         raise ProtocolError("a call arrived that this version of Flame can't read") from error
+
+
+@functools.lru_cache(maxsize=64)  # nearly all requests begin with one of a few heads
+def _asked(head: bytes) -> tuple[Operation, int, bool, bool, bool]:
+    operation, form, flags = _REQUEST.unpack(head)
+    return _OPERATIONS[operation], form, bool(flags & PLAIN), bool(flags & ONEWAY), bool(flags & RICH)
 
 
 def encode_answer(outcome: Outcome, call: int, form: int = 0, parts: Sequence[Buffer] | None = None) -> list[Buffer]:

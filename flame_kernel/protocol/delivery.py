@@ -193,20 +193,21 @@ class Outbox:
         if self._told < self._first - 1 and self._has_credit():  # else a slow reader would be sent one for each push
             self._told = self._first - 1
             out.append(Gap(self._told))
-        first, under_way = self._first, self._under_way
-        number = self._next if self._next > first else first
-        while number <= self.last and (not under_way or self._has_credit()):
-            parts, weight = self._kept[number - first]
+        first, under_way, kept = self._first, self._under_way, self._kept
+        number = start = self._next if self._next > first else first
+        last = min(self.last, number + self._window_messages - len(under_way) - 1)
+        while number <= last and (not under_way or self._under_way_bytes < self._window_bytes):
+            parts, weight = kept[number - first]
             if parts is None:
                 assert self._shelf is not None
                 parts = self._shelf.get(number)
             out.append(Numbered(number, parts))
             under_way.append((number, weight))
             self._under_way_bytes += weight
-            if number > self._told:
-                self._told = number
             number += 1
         self._next = number
+        if number > start:
+            self._told = max(self._told, number - 1)
         self.waiting = number <= self.last or self._told < self._first - 1
         return out
 
@@ -315,6 +316,29 @@ class Inbox:
                 self.ack_pressing = True
             return _NEW
         return Verdict.DUPLICATE if number <= self.received else Verdict.HOLE
+
+    def accept_row(self, first: int, count: int, weight: int) -> int | None:
+        """Judge messages with numbers in a row, as :meth:`accept` does one after the other.
+
+        Args:
+            first: The number of the first.
+            count: How many they are.
+            weight: The size of all of them, in bytes.
+
+        Returns:
+            How many of them are to be acted on, the last ones; ``None`` when something before them was lost.
+        """
+        received = self.received
+        if first > received + 1:
+            return None
+        last = first + count - 1
+        if last <= received:
+            return 0
+        self.received = last
+        self._bytes += weight
+        if self._bytes >= ACK_BYTES or last - self._acknowledged >= ACK_MESSAGES:
+            self.ack_pressing = True
+        return last - received
 
     def skip(self, number: int) -> int:
         """Take note of a gap.

@@ -10,11 +10,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from typing import Callable, NamedTuple
+from typing import Callable
 
 from flame_kernel.errors import LimitExceeded
-from flame_kernel.protocol.calls import CallRequest
-from flame_kernel.worker.callers import Caller
 from flame_kernel.worker.lead import PATIENCE_S, Lead
 from flame_kernel.worker.running import Call
 
@@ -23,20 +21,6 @@ MAX_CALLS = 64
 
 # Calls that wait for others to end; one more is an error.
 MAX_WAITING = 10_000
-
-
-class Task(NamedTuple):
-    """A call that is to be carried out.
-
-    Attributes:
-        caller: Whose it is.
-        request: What is asked.
-        call: Where it stands.
-    """
-
-    caller: Caller
-    request: CallRequest
-    call: Call
 
 
 class Crew:
@@ -50,7 +34,7 @@ class Crew:
     """
 
     def __init__(
-        self, listen: Callable[[], bool], carry_out: Callable[[Task], None], catch_up: Callable[[], None]
+        self, listen: Callable[[], bool], carry_out: Callable[[Call], None], catch_up: Callable[[], None]
     ) -> None:
         self._listen = listen
         self._carry_out = carry_out
@@ -59,14 +43,14 @@ class Crew:
         self._lock = threading.Lock()
         self._threads = 0
         self._busy = 0
-        self._ready: deque[Task] = deque()
-        self._current: Task | None = None  # what the thread that leads carries out
+        self._ready: deque[Call] = deque()
+        self._current: Call | None = None  # what the thread that leads carries out
 
     def start(self) -> None:
         """Begin, on threads that end with the process, or when nothing comes any more."""
         self._hire()
 
-    def put(self, task: Task) -> None:
+    def put(self, call: Call) -> None:
         """Have a call carried out, from within ``listen``.
 
         Raises:
@@ -74,7 +58,7 @@ class Crew:
         """
         if len(self._ready) >= MAX_WAITING:
             raise LimitExceeded(f"{MAX_WAITING:,} calls wait in this session already; try again later")
-        self._ready.append(task)
+        self._ready.append(call)
 
     @property
     def more(self) -> bool:
@@ -94,57 +78,61 @@ class Crew:
             if slow is not None:  # this thread took the lead from who is still at it
                 slow.caller.quick = False
                 self._catch_up()
-            task = self._next()
-            while task is not None and self._quickly(task):
-                task = self._next()
-            if task is None:
+            call = self._next()
+            while call is not None and self._quickly(call):
+                call = self._next(behind=True)
+            if call is None:
                 lead.leave()
                 return
-            task = self._another()
-            while task is not None:
-                self._carry_out(task)
+            call = self._another()
+            while call is not None:
+                self._carry_out(call)
                 self._catch_up()
-                task = self._another()
+                call = self._another()
             lead.follow()
 
-    def _quickly(self, task: Task) -> bool:
-        """Carry out a call on the thread that leads; false when it leads no more."""
-        lead, caller = self._lead, task.caller
+    def _quickly(self, call: Call) -> bool:
+        """Carry out a call on the thread that leads; false when it leads no more. Else its place is for the next."""
+        lead, caller = self._lead, call.caller
         if not lead.followers:
             self._hire()
         # Of a new caller nothing is known; beside calls that are slow its own may be as well.
         if caller.quick or (caller.quick is None and self._busy == 1):
-            self._current = task
+            self._current = call
             lead.keep()
-            self._carry_out(task)
+            self._carry_out(call)
             if lead.kept():
                 self._current = None
                 caller.quick = True
-                with self._lock:
-                    self._busy -= 1
                 return True
             self._catch_up()  # who leads now may have done so before this thread put off something
             return False
         self._catch_up()
         lead.leave()
         begun = time.monotonic()
-        self._carry_out(task)
+        self._carry_out(call)
         caller.quick = time.monotonic() - begun < PATIENCE_S
         self._catch_up()
         return False
 
-    def _next(self) -> Task | None:
-        """Return the next call for the thread that leads; ``None`` when nothing will come any more."""
+    def _next(self, behind: bool = False) -> Call | None:
+        """Return the next call for the thread that leads; ``None`` when nothing will come any more.
+
+        Args:
+            behind: Whether this thread has just carried one out, whose place among those that run it still has.
+        """
         while True:
             with self._lock:
-                if self._ready and self._busy < MAX_CALLS:
-                    self._busy += 1
+                if self._ready and (behind or self._busy < MAX_CALLS):
+                    self._busy += not behind
                     return self._ready.popleft()
+                self._busy -= behind
+            behind = False
             self._catch_up()
             if not self._listen():
                 return None
 
-    def _another(self) -> Task | None:
+    def _another(self) -> Call | None:
         """Return a call that has waited for a thread; without one this thread goes back to follow."""
         with self._lock:
             if self._ready:

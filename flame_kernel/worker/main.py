@@ -20,12 +20,12 @@ from flame_kernel.worker.absence import LEASE_S, Absence
 from flame_kernel.worker.admitted import Authority
 from flame_kernel.worker.answers import ByReference
 from flame_kernel.worker.callers import Caller, Callers
-from flame_kernel.worker.crew import Crew, Task
+from flame_kernel.worker.crew import Crew
 from flame_kernel.worker.direct import DirectDoor
 from flame_kernel.worker.endings import Endings
 from flame_kernel.worker.operations import Operations
 from flame_kernel.worker.ports import Ports
-from flame_kernel.worker.running import Running
+from flame_kernel.worker.running import Call, Running
 from flame_kernel.worker.transfers import MOST, Transfers
 
 # What is about other calls, and has to be done beside them.
@@ -82,13 +82,13 @@ class Worker:
             self._absence.look()
             return True
         for taken in self._callers.take(frames, self._origin):
-            task = self._sort(*taken)
-            if task is None:
+            call = self._sort(*taken)
+            if call is None:
                 continue
             try:
-                self._crew.put(task)
+                self._crew.put(call)
             except LimitExceeded as error:
-                self._refuse(task, error)
+                self._refuse(call, error)
         return True
 
     def _send_answers(self) -> None:
@@ -103,7 +103,7 @@ class Worker:
         frame = self._entrance.frame
         return Authority(peer) if frame is None else self._direct.recognise(peer, frame)
 
-    def _sort(self, caller: Caller, message: Message, ack: int) -> Task | None:
+    def _sort(self, caller: Caller, message: Message, ack: int) -> Call | None:
         """Return what is to be carried out; what is about other calls is done on the spot."""
         number = message.number
         try:
@@ -119,7 +119,9 @@ class Worker:
         if request.operation in permits.PORTS:
             self._pass_on(caller, number, request)
             return None
-        return Task(caller, request, self._running.add(caller.name, number))
+        call = Call(caller, number, request)
+        self._running.add(call)
+        return call
 
     def _at_once(self, caller: Caller, number: int, request: CallRequest) -> None:
         try:
@@ -149,8 +151,8 @@ class Worker:
             raise ProtocolError("an interrupt came that names no call")
         return self._running.interrupt(bytes.fromhex(operands[0]), *_integers(operands[1:], 1))
 
-    def _carry_out(self, task: Task) -> None:
-        call, caller, request = task.call, task.caller, task.request
+    def _carry_out(self, call: Call) -> None:
+        caller, request = call.caller, call.request
         number, plain = call.number, request.plain
 
         def emit(stream: Outcome, text: str) -> None:
@@ -175,7 +177,7 @@ class Worker:
             postmortem.keep(error)
             if request.oneway:
                 _tell_of(error)
-        self._running.remove(caller.name, number)
+        self._running.remove(call)
         if sink is None:
             return
         if call.processes:
@@ -192,10 +194,10 @@ class Worker:
             return None
         return self._operations.run(request.operation, operands)
 
-    def _refuse(self, task: Task, error: FlameError) -> None:
-        self._running.remove(task.caller.name, task.call.number)
-        if not task.request.oneway:
-            self._answer_error(task.caller, task.call.number, error, task.request.plain)
+    def _refuse(self, call: Call, error: FlameError) -> None:
+        self._running.remove(call)
+        if not call.request.oneway:
+            self._answer_error(call.caller, call.number, error, call.request.plain)
 
     def _answer_error(self, caller: Caller, number: int, error: BaseException, plain: bool) -> None:
         caller.answer(_failed(error, number, plain))

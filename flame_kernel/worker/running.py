@@ -17,6 +17,9 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Callable
 
+from flame_kernel.protocol.calls import CallRequest
+from flame_kernel.worker.callers import Caller
+
 # Interrupts that come faster than this, in seconds, count as one: they must not hit the clearing up after the first.
 _AGAIN_AFTER_S = 0.05
 
@@ -34,13 +37,17 @@ class Call:
     """One call; as a context manager, a stretch of it that no interrupt tears apart.
 
     Args:
+        caller: Whose it is.
         number: The number of the message that asked for it.
+        request: What is asked.
     """
 
-    __slots__ = ("_due", "_last", "_lock", "_state", "_thread", "number", "processes")
+    __slots__ = ("_due", "_last", "_lock", "_state", "_thread", "caller", "number", "processes", "request")
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, caller: Caller, number: int, request: CallRequest) -> None:
+        self.caller = caller
         self.number = number
+        self.request = request
         self.processes: list[Any] = []  # what it has started
         self._lock = threading.Lock()
         self._state = State.WAITING
@@ -118,14 +125,13 @@ class Running:
     def __init__(self) -> None:
         self._calls: dict[Any, Call] = {}
 
-    def add(self, conversation: bytes, number: int) -> Call:
+    def add(self, call: Call) -> None:
         """Take note of a call that has arrived."""
-        call = self._calls[conversation, number] = Call(number)
-        return call
+        self._calls[call.caller.name, call.number] = call
 
-    def remove(self, conversation: bytes, number: int) -> None:
+    def remove(self, call: Call) -> None:
         """Forget a call that has ended."""
-        self._calls.pop((conversation, number), None)
+        self._calls.pop((call.caller.name, call.number), None)
 
     def interrupt(self, conversation: bytes, number: int) -> bool:
         """Interrupt a call; false when there's none, or none any more."""
