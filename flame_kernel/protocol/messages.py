@@ -46,6 +46,7 @@ class Hello(msgspec.Struct, frozen=True, omit_defaults=True):
         direct: Whether the client would call the session's worker directly, past the server, if it can.
         lease: How long a session that has to be started goes on without clients at most, in seconds; 0 for as long as
             the server lets it.
+        rows: Whether the client reads rows of messages (``packets.Kind.ROW``).
     """
 
     versions: tuple[int, ...]
@@ -61,6 +62,7 @@ class Hello(msgspec.Struct, frozen=True, omit_defaults=True):
     observe: bool = False
     direct: bool = False
     lease: float = 0.0
+    rows: bool = False
 
 
 class Welcome(msgspec.Struct, frozen=True, omit_defaults=True):

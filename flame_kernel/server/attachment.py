@@ -33,6 +33,7 @@ class Attachment:
         self._journal = journal
         self._conversation = Conversation(limit_bytes, journal)
         self._send: SendFrames | None = None
+        self._rows = False  # whether the client reads rows
         self.on_away: Callable[[Attachment], None] | None = None  # told when it loses its connection
 
     @classmethod
@@ -54,19 +55,20 @@ class Attachment:
         """Whether a connection serves it now."""
         return self._send is not None
 
-    def connect(self, send: SendFrames, received: int, welcome: messages.Welcome) -> None:
+    def connect(self, send: SendFrames, received: int, welcome: messages.Welcome, rows: bool = False) -> None:
         """Go on over a new connection.
 
         Args:
             send: Sends frames over it; false when it's gone.
             received: The highest number the client has received.
             welcome: What to answer to its HELLO.
+            rows: Whether the client reads messages that go together in a packet.
 
         Raises:
             ProtocolError: The client acknowledges what was never sent.
         """
         self._conversation.resume(received)
-        self._send = send
+        self._send, self._rows = send, rows
         send(self._conversation.greeting(Kind.WELCOME, [messages.encode(welcome)]))
         self.flush()
 
@@ -121,7 +123,7 @@ class Attachment:
         """Send what has been kept and not sent yet, as far as the client takes it."""
         if self._send is None:
             return
-        for frames in self._conversation.outgoing():
+        for frames in self._conversation.outgoing(self._rows):
             if not self._send(frames):
                 self._lose()
                 return

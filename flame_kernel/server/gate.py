@@ -278,7 +278,7 @@ class Gate:
         peer.session, peer.attachment, peer.grant = session, attachment, grant
         attachment.grant = grant
         session.unseen.came_back(attachment)
-        attachment.connect(peer.send, received, self._welcome(peer, session, created, hello.direct))
+        attachment.connect(peer.send, received, self._welcome(peer, session, created, hello.direct), hello.rows)
         if hello.direct:
             self._direct.enter(peer, session, attachment)
 
@@ -289,7 +289,7 @@ class Gate:
         peer.machine.fire(PeerEvent.ATTACH)
         peer.session, peer.attachment = None, attachment
         attachment.grant = peer.grant = self._access.everywhere(peer.caller)
-        attachment.connect(peer.send, received, messages.Welcome(packets.VERSION, self._host))
+        attachment.connect(peer.send, received, messages.Welcome(packets.VERSION, self._host), hello.rows)
 
     def _relay(self, name: bytes, peer: Peer, hello: messages.Hello) -> None:
         session, grant = self._access.lane(peer.caller, hello)

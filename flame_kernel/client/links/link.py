@@ -80,6 +80,7 @@ class Link:
             Kind.REFUSED: self._on_refused,
             Kind.RESET: self._on_reset,
             Kind.DATA: self._on_numbered,
+            Kind.ROW: self._on_numbered,
             Kind.GAP: self._on_numbered,
             Kind.ACK: self._on_numbered,
             Kind.PONG: self._on_numbered,
@@ -174,14 +175,19 @@ class Link:
             self._greet()
 
     def _on_numbered(self, packet: Packet) -> None:
-        event = self._conversation.take(packet)
-        if isinstance(event, Message):
-            self._events.on_message(event.parts)
-        elif isinstance(event, Missing):
-            self._events.on_missing(event.count)
-        elif isinstance(event, Hole) and self._machine.state is LinkState.OPEN:
-            self._machine.fire(LinkEvent.RESET)
-            self._greet()
+        for one in packets.each(packet):
+            event = self._conversation.take(one)
+            if isinstance(event, Message):
+                self._events.on_message(event.parts)
+            elif isinstance(event, Missing):
+                self._events.on_missing(event.count)
+            elif isinstance(event, Hole):
+                if self._machine.state is LinkState.OPEN:
+                    self._machine.fire(LinkEvent.RESET)
+                    self._greet()
+                break
+            if self._machine.state is LinkState.ENDED:  # whoever was told has closed it
+                return
         self._flush()
 
     def _greet(self) -> None:

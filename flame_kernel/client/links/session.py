@@ -110,6 +110,7 @@ class SessionClient:
             observe=wanted.observe,
             direct=wanted.direct,
             lease=wanted.lease,
+            rows=True,
         )
         self._link: Link | None = None
         self._opened: asyncio.Future[messages.Welcome] | None = None

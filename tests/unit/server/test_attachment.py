@@ -55,6 +55,17 @@ def test_a_client_is_welcomed_before_anything_else() -> None:
     assert messages.decode(wire.sent[0].parts[0], Welcome) == WELCOME
 
 
+@pytest.mark.parametrize(("rows", "kinds"), [(False, [Kind.DATA, Kind.DATA]), (True, [Kind.ROW])], ids=["no", "yes"])
+def test_what_leaves_together_goes_in_a_row_to_who_reads_rows(rows: bool, kinds: list[Kind]) -> None:
+    attachment, wire = Attachment("a1", "ada@laptop", 1_000), Wire()
+    attachment.deliver([b"1"])
+    attachment.deliver([b"2"])
+
+    attachment.connect(wire.send, 0, WELCOME, rows)
+
+    assert wire.kinds == [Kind.WELCOME, *kinds]
+
+
 def test_what_came_while_the_client_was_away_follows_on_the_next_connection() -> None:
     attachment, wire = attached()
     attachment.deliver([b"1"])

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
+import msgspec
 import pytest
 
 from flame_kernel.buffers import Buffer
@@ -49,7 +50,9 @@ class Server:
                 self.heard.append(bytes(parts[0]))
 
     def greet(self, peer: bytes, hello: Packet) -> None:
-        self.attachment.connect(lambda frames: self.listener.send(peer, frames), hello.ack, WELCOME)
+        self.attachment.connect(
+            lambda frames: self.listener.send(peer, frames), hello.ack, WELCOME, self.hellos[-1].rows
+        )
 
     def say(self, text: bytes) -> None:
         self.attachment.deliver([text])
@@ -89,14 +92,15 @@ class Client:
 class Line:
     """A network, both ends of a conversation over it, and a way to open more links."""
 
-    def __init__(self) -> None:
+    def __init__(self, rows: bool = False) -> None:
+        self.hello = msgspec.structs.replace(HELLO, rows=rows)
         self.network = Network()
         self.server = Server(self.network)
         self.client = Client()
         self.links: list[Link] = []
 
     def link(self, ping_every_s: float = 60.0, silence_s: float = 60.0) -> Link:
-        link = Link(self.network.dialler, HELLO, self.client, "memory", ping_every_s, silence_s)
+        link = Link(self.network.dialler, self.hello, self.client, "memory", ping_every_s, silence_s)
         self.links.append(link)
         link.start()
         return link
@@ -107,9 +111,9 @@ class Line:
         return link
 
 
-@pytest.fixture
-async def line() -> Line:
-    return Line()
+@pytest.fixture(params=[False, True], ids=["one-by-one", "rows"])
+async def line(request: pytest.FixtureRequest) -> Line:
+    return Line(rows=request.param)
 
 
 @pytest.fixture
@@ -142,7 +146,7 @@ async def test_it_greets_opens_and_carries_messages_both_ways(line: Line) -> Non
     await until(lambda: len(line.client.heard) == len(line.server.heard) == 3)
     assert line.client.heard == line.server.heard == names(3)
     assert line.client.opened == [WELCOME]
-    assert line.server.hellos == [HELLO]
+    assert line.server.hellos == [line.hello]
 
 
 async def test_what_is_sent_before_it_opens_waits(line: Line) -> None:
@@ -210,6 +214,23 @@ async def test_a_black_hole_is_noticed_by_silence_and_mended(line: Line) -> None
 
 
 @pytest.mark.usefixtures("time_in_turns")
+@pytest.mark.parametrize("line", [True], indirect=True, ids=["rows"])
+async def test_who_closes_it_in_the_middle_of_a_row_hears_no_more_of_it(line: Line) -> None:
+    for name in names(3):
+        line.server.say(name)
+    link = line.link()
+    heard = line.client.heard
+
+    def close(parts: Sequence[Buffer]) -> None:
+        heard.append(bytes(parts[0]))
+        link.close(leave=False)
+
+    line.client.on_message = close  # type: ignore[method-assign]
+    await until(lambda: heard)
+    await settled()
+    assert heard == names(3)[:1]
+
+
 async def test_pings_keep_a_quiet_link_open(line: Line) -> None:
     link = line.link(ping_every_s=0.005, silence_s=0.1)
 
