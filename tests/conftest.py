@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-# How long an example takes says what else the machine does; a test that hangs is ended by its own means.
-settings.register_profile("flame", deadline=None)
+# How long an example takes, or to make one, says what else the machine does; a test that hangs is ended by its own means.
+settings.register_profile("flame", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("flame")
 
 
