@@ -166,7 +166,10 @@ def test_a_client_that_comes_back_to_its_own_conversation_leaves_nothing_unseen(
         flame.session.close()
 
 
-def test_of_too_much_the_last_stays_and_the_rest_is_counted(lone_server: Callable[..., FlameServer]) -> None:
+def test_of_too_much_the_last_stays_and_the_rest_is_counted(
+    lone_server: Callable[..., FlameServer], tmp_path: Path
+) -> None:
+    said = tmp_path / "said"
     server = lone_server()
     server.stop()
     (server.home / "config" / "server.toml").write_text("[limits]\nmissed_bytes = 20000\n")
@@ -175,6 +178,7 @@ def test_of_too_much_the_last_stays_and_the_rest_is_counted(lone_server: Callabl
         flame.run(
             "import threading\ngo = threading.Event()\ndef say():\n    go.wait()\n"
             "    for n in range(5000): print('line', n)\n    print('end', flush=True)\n"
+            f"    open({str(said)!r}, 'w').close()\n"
             "speaker = threading.Thread(target=say); speaker.start()"
         )
         other = run_script(
@@ -186,9 +190,9 @@ def test_of_too_much_the_last_stays_and_the_rest_is_counted(lone_server: Callabl
         )
         assert other.returncode == 0, other.stderr
         flame.close()
+        until(said.exists)
         until(lambda: info(host, "chatty").unseen)
         with host.attach("chatty") as again:
-            again.execute("speaker.join()")
             missed = again.missed(quiet=True)
             host.end("chatty")
 
