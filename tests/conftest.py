@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-# How long an example takes, or to make one, says what else the machine does; a test that hangs is ended by its own means.
+# How long an example takes, or to make one, says what else the machine does. What hangs is ended by its own means.
 settings.register_profile("flame", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("flame")
 
