@@ -240,10 +240,11 @@ def take_output(cell: Cell, display: Display, kind: str, content: dict[str, Any]
     """
     if kind == "status":
         cell.idle = content.get("execution_state") == "idle"
-        if not cell.begun:
-            cell.begun = True
-            cell.on_begun()
         return
+    # Not by its being busy: a moment longer ipykernel ignores interrupts, and one that is sent too early is lost.
+    if not cell.begun:
+        cell.begun = True
+        cell.on_begun()
     if kind == "clear_output":
         cell.clear_pending = bool(content.get("wait"))
         if not cell.clear_pending:

@@ -137,6 +137,26 @@ def test_a_question_is_put_to_the_user_and_answered() -> None:
     assert answers == [("input_request", "answer")]
 
 
+def test_a_cell_has_begun_when_the_kernel_shows_it_not_when_it_is_busy() -> None:
+    cell = Cell(request_for("code", silent=False, store_history=True))
+    seen: list[bool] = []
+
+    def take() -> Any:
+        seen.append(cell.begun)
+        return cell.arrived.get_nowait()
+
+    for channel, kind, content in (
+        (Channel.IOPUB, "status", {"execution_state": "busy"}),
+        (Channel.IOPUB, "execute_input", {"code": "code", "execution_count": 1}),
+        REPLY,
+        IDLE,
+    ):
+        cell.arrived.put((channel, compose(kind, content, session="s")))
+    follow(cell, Recorder(), lambda request, text: None, take, show_result=True)
+
+    assert seen == [False, False, True, True]
+
+
 def test_reply_and_idle_may_come_in_either_order() -> None:
     cell = Cell(request_for("code", silent=False, store_history=True))
     assert not cell.done
