@@ -25,9 +25,15 @@ be_given_to_kernels()
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[FlameServer]:
+def limits() -> dict[str, float]:
+    """The limits of the module's server, for modules whose tests wait for one."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def server(limits: dict[str, float]) -> Iterator[FlameServer]:
     """The module's server; whoever uses the fixture `client` is paired with it."""
-    with short_folder() as folder, FlameServer(folder) as server:
+    with short_folder() as folder, FlameServer(folder, limits=limits) as server:
         yield server
 
 
@@ -66,9 +72,9 @@ def lone_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Flame
     """Make servers for one test alone; this process is a client with a home of its own, not paired."""
     with ExitStack() as stack:
 
-        def make(*options: str, **environ: str) -> FlameServer:
+        def make(*options: str, limits: dict[str, float] | None = None, **environ: str) -> FlameServer:
             folder = stack.enter_context(short_folder())
-            server = stack.enter_context(FlameServer(folder, *options, **environ))
+            server = stack.enter_context(FlameServer(folder, *options, limits=limits, **environ))
             monkeypatch.setenv("FLAME_HOME", str(server.client_home))
             return server
 
@@ -80,11 +86,7 @@ def with_limits(lone_server: Callable[..., FlameServer]) -> Callable[..., FlameS
     """Make a server with limits of its own; this process is paired with it."""
 
     def make(**limits: float) -> FlameServer:
-        server = lone_server()
-        server.stop()
-        lines = "\n".join(f"{name} = {value}" for name, value in limits.items())
-        (server.home / "config" / "server.toml").write_text(f'[limits]\n{lines}\n[direct]\nports = "none"\n')
-        server.start()
+        server = lone_server(limits=limits)
         pair(server.invite)
         return server
 

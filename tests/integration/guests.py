@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +11,14 @@ from typing import Any
 import pytest
 
 from flame_kernel import Flame, connect
+from flame_kernel.security.authorized import AuthorizedKeys, Role
+from flame_kernel.security.folders import Folders, private
 from flame_kernel.security.invites import Invite
+from flame_kernel.security.key_text import KEY_TYPE, public_to_text
+from flame_kernel.security.keys import load_or_create
 from flame_kernel.security.known_hosts import KnownHosts
-from tests.integration.servers import FlameServer, clean_environ, flame_command, until
+from flame_kernel.server.control import look_at_keys
+from tests.integration.servers import FlameServer, clean_environ, until
 
 
 class Guest:
@@ -32,17 +36,18 @@ class Guest:
         self.name = name
         self.home = server.home.with_name(name)
         self._patch = patch
-        own = flame_command(clean_environ(self.home), "keys", "own")
-        assert own.returncode == 0, own.stderr
-        self.key = " ".join(own.stdout.split()[:2])
-        self.admit(role)
+        # What the commands do; they are tried out where it's about them, and take a second of processor time together.
+        pair = load_or_create(private(private(self.home) / "config") / "client.key", name)
+        self.key = f"{KEY_TYPE} {public_to_text(pair.public)}"
+        authorized = AuthorizedKeys(server.home / "config" / "authorized_keys")
+        self.fingerprint = authorized.add(pair.public, Role.named(role), name).fingerprint
+        look_at_keys(Folders.find(clean_environ(server.home)).runtime)
         KnownHosts(self.home / "config" / "known_hosts").pin(server.address, Invite.parse(server.invite).server_key)
 
     def admit(self, role: str) -> str:
         """Let the key in, or give it another role."""
         done = self.server.command("keys", "add", self.key, self.name, "--role", role)
         assert done.returncode == 0, done.stderr
-        self.fingerprint = re.search(r"SHA256:\S{16}", done.stdout)[0]
         return done.stdout
 
     def connect(self, **options: Any) -> Flame:

@@ -20,7 +20,9 @@ from pathlib import Path
 import psutil
 
 from flame_kernel import Host
+from flame_kernel.cli.serving import invite_to_this_machine
 from flame_kernel.security.folders import private
+from flame_kernel.server.config import load
 
 RUNNING = "server is running."
 
@@ -187,13 +189,16 @@ class FlameServer:
     Args:
         folder: A short folder; the server's home is in it, and a client's.
         options: Options of `flame-server` in place of a free port.
+        limits: What differs from the limits of its configuration.
         environ: More of the server's environment.
     """
 
-    def __init__(self, folder: Path, *options: str, **environ: str) -> None:
+    def __init__(self, folder: Path, *options: str, limits: Mapping[str, float] | None = None, **environ: str) -> None:
         self.home = folder / "s"
         self.client_home = folder / "c"
         self.options = options or ("-p", "0")
+        # Most tests have no use for kernels that nobody asked for.
+        self._limits = {"warm": 0, **(limits or {})}
         self._environ = environ
         self.program: Program | None = None
         self.port = 0
@@ -210,9 +215,10 @@ class FlameServer:
         """Start it and wait until it listens."""
         settings = self.home / "config" / "server.toml"
         if not settings.exists():
-            # Most tests have no use for kernels that nobody asked for, and those with a relay mean its port alone.
             private(private(self.home) / "config")
-            settings.write_text('[limits]\nwarm = 0\n[direct]\nports = "none"\n')
+            lines = "\n".join(f"{name} = {value}" for name, value in self._limits.items())
+            # Those with a relay mean its port alone.
+            settings.write_text(f'[limits]\n{lines}\n[direct]\nports = "none"\n')
         command = [sys.executable, "-m", "flame_kernel", "serve", "--enable", *(options or self.options)]
         self.program = Program(command, clean_environ(self.home, **self._environ))
         try:
@@ -264,11 +270,13 @@ class FlameServer:
         """Run the `flame` command on the server's host."""
         return flame_command(clean_environ(self.home), *arguments)
 
-    def fresh_invite(self, port: int = 0, *options: str) -> str:
-        """Return what `flame invite` prints on the server's host, for its own port or a relay's."""
-        done = self.command("invite", "-p", str(port or self.port), *options)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+    def fresh_invite(self, port: int = 0) -> str:
+        """Return what `flame invite` prints on the server's host, for its own port or a relay's.
+
+        It's made by what that command calls: the command itself takes half a second of processor time each time.
+        """
+        config = load(clean_environ(self.home))
+        return invite_to_this_machine(config, None, port or self.port, 3600.0, "admin").text
 
     def kernels(self) -> list[psutil.Process]:
         """Return the kernels that run on it."""

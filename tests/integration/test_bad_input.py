@@ -103,7 +103,7 @@ def test_used_invite(server: FlameServer, stranger: Path, folder: Path, monkeypa
 
 
 def test_expired_invite(server: FlameServer, stranger: Path) -> None:
-    invite = server.fresh_invite(0, "--minutes", "0.00001")
+    invite = server.command("invite", "-p", str(server.port), "--minutes", "0.00001").stdout.strip()
     refusal(invite, InviteError, "expired", "flame invite")
 
 

@@ -23,7 +23,7 @@ def states(host: Host) -> dict[str, str]:
 
 
 def test_dead_sessions_take_nobodys_place_until_they_are_restarted(with_limits: Callable[..., FlameServer]) -> None:
-    server = with_limits(warm=0, lease_s=1.0, sessions=2)
+    server = with_limits(lease_s=1.0, sessions=2)
     die(server, "a", "b")
     with Host(server.address) as host:
         assert states(host) == {"a": "dead", "b": "dead"}
@@ -43,7 +43,7 @@ def test_dead_sessions_take_nobodys_place_until_they_are_restarted(with_limits: 
 def test_a_dead_session_ends_when_nobody_came_for_it_and_a_living_one_stays(
     with_limits: Callable[..., FlameServer],
 ) -> None:
-    server = with_limits(warm=0, lease_s=1.0, away_s=2.0)
+    server = with_limits(lease_s=1.0, away_s=2.0)
     connect(server.address, session="living").close()
     with Host(server.address) as host, connect(server.address, session="mortal") as flame:
         with pytest.raises(SessionDied):
@@ -55,7 +55,7 @@ def test_a_dead_session_ends_when_nobody_came_for_it_and_a_living_one_stays(
 
 
 def test_the_oldest_dead_sessions_make_room_for_others(with_limits: Callable[..., FlameServer]) -> None:
-    server = with_limits(warm=0, lease_s=1.0, sessions=2)
+    server = with_limits(lease_s=1.0, sessions=2)
     with Host(server.address) as host:
         die(server, "first", "second", "third")
         until(lambda: states(host) == {"second": "dead", "third": "dead"})

@@ -52,7 +52,8 @@ def old() -> Path:
         shutil.rmtree(prefix, ignore_errors=True)
         subprocess.run([python, "-m", "venv", str(prefix)], check=True)
         package = OLD if tuple(map(int, version.split("."))) < (3, 12) else LESS_OLD
-        install = [str(prefix / "bin" / "python"), "-m", "pip", "install", "--quiet", package]
+        # Not compiled: sessions load a small part of it.
+        install = [str(prefix / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-compile", package]
         subprocess.run(install, check=True, timeout=100)
         (prefix / "complete").touch()
     return prefix

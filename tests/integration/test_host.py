@@ -17,6 +17,12 @@ from tests.integration.servers import FlameServer, clean_environ, flame_command,
 from tests.integration.work import in_thread, wait_until_set
 
 
+@pytest.fixture(scope="module")
+def limits() -> dict[str, float]:
+    """Who is cut off counts as gone soon; clients that are there say so every five seconds."""
+    return {"silence_s": 10.0}
+
+
 @pytest.fixture
 def host(client: FlameServer) -> Iterator[Host]:
     with Host(client.address) as host:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from flame_kernel import Flame, connect
 from flame_kernel.errors import FlameError, KeyRefused, NotPermitted, SessionError, UnknownSession
 from flame_kernel.security.authorized import AuthorizedKeys
 from tests.integration.guests import Guest, recorded, records, within
-from tests.integration.servers import FlameServer, short_folder, until
+from tests.integration.servers import FlameServer, clean_environ, flame_command, short_folder, until
 from tests.integration.work import WAIT_FOR, in_thread, quick, taken, wait_until_set
 from tests.ports import free_port
 
@@ -46,6 +47,20 @@ def ended(flame: Flame) -> bool:
 
 
 # ---------------------------------------------------------------- flame keys
+
+
+def test_a_client_gets_in_with_the_key_that_it_prints(house: FlameServer, guest: MakeGuest) -> None:
+    ann = guest("ann")
+    assert house.command("keys", "remove", "ann").returncode == 0
+    own = flame_command(clean_environ(ann.home), "keys", "own")
+    assert own.stdout == f"{ann.key} {socket.gethostname()}\n"
+    with pytest.raises(KeyRefused):
+        ann.connect()
+    added = house.command("keys", "add", own.stdout.strip(), "--role", "execute")
+    assert added.returncode == 0, added.stderr
+    assert added.stdout == f"admitted {socket.gethostname()} ({ann.fingerprint}, execute)\n"
+    with ann.connect() as flame:
+        assert flame.session.role == "execute"
 
 
 def test_keys_are_listed_added_and_removed(house: FlameServer, guest: MakeGuest) -> None:
@@ -139,14 +154,18 @@ def test_an_invite_enrols_with_its_role_and_takes_nothing_from_who_has_more(
     lone_server: Callable[..., FlameServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = lone_server()
-    with connect(server.fresh_invite(0, "--role", "execute")) as flame:
+
+    def invite(role: str) -> str:
+        return server.command("invite", "-p", str(server.port), "--role", role).stdout.strip()
+
+    with connect(invite("execute")) as flame:
         assert flame.session.role == "execute"
     assert "  execute  " in server.command("keys", "list").stdout
     for role, then in (("observe", "execute"), ("files", "files")):
         (
             server.client_home / "config" / "known_hosts"
         ).unlink()  # else it finds that it is paired, and keeps the invite
-        connect(server.fresh_invite(0, "--role", role)).close()
+        connect(invite(role)).close()
         assert f"  {then:<7}  " in server.command("keys", "list").stdout
 
 

@@ -27,6 +27,12 @@ os.kill(os.getpid(), 9)
 """
 
 
+@pytest.fixture(scope="module")
+def limits() -> dict[str, float]:
+    """Who is cut off counts as gone soon; clients that are there say so every five seconds."""
+    return {"silence_s": 10.0}
+
+
 def left_by_a_killed_client(server: FlameServer, session: str = "") -> list[int]:
     done = run_script(KILLED, server.client_environ(), server.address, session)
     return [int(pid) for pid in done.stdout.strip().strip("[]").split(",")]

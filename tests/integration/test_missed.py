@@ -43,6 +43,12 @@ while not os.path.exists({gate!r}):
 """
 
 
+@pytest.fixture(scope="module")
+def limits() -> dict[str, float]:
+    """Who is killed or cut off counts as gone soon; clients that are there say so every five seconds."""
+    return {"silence_s": 10.0}
+
+
 @pytest.fixture
 def host(client: FlameServer) -> Iterator[Host]:
     with Host(client.address) as host:
@@ -170,10 +176,7 @@ def test_of_too_much_the_last_stays_and_the_rest_is_counted(
     lone_server: Callable[..., FlameServer], tmp_path: Path
 ) -> None:
     said = tmp_path / "said"
-    server = lone_server()
-    server.stop()
-    (server.home / "config" / "server.toml").write_text("[limits]\nmissed_bytes = 20000\n")
-    server.start()
+    server = lone_server(limits={"missed_bytes": 20_000})
     with connect(server.invite, session="chatty") as flame, Host(server.address) as host:
         flame.run(
             "import threading\ngo = threading.Event()\ndef say():\n    go.wait()\n"

@@ -55,5 +55,5 @@ def test_the_vectors_mean_the_same_to_another_implementation(node: str) -> None:
 
 
 def test_a_client_in_node_works_with_a_real_server(node: str, client: FlameServer) -> None:
-    environ = {"FLAME_INVITE": client.fresh_invite(0, "-H", "127.0.0.1"), "FLAME_USED_INVITE": client.invite}
+    environ = {"FLAME_INVITE": client.fresh_invite(), "FLAME_USED_INVITE": client.invite}
     require_passed(run([node, *TEST, "client.test.js"], timeout=100, **environ))

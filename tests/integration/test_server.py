@@ -291,11 +291,7 @@ def test_runtime_files_are_private_and_go_with_their_session(lone_server: MakeSe
 
 
 def test_a_client_that_is_killed_leaves_no_kernel_behind(lone_server: MakeServer, folder: Path) -> None:
-    server = lone_server()
-    config = server.home / "config" / "server.toml"
-    server.stop()
-    config.write_text("[limits]\nlease_s = 4\n")
-    server.start()
+    server = lone_server(limits={"lease_s": 4, "silence_s": 6})
     connect(server.invite).close()
     code = (
         "import sys, threading; from flame_kernel import connect\n"

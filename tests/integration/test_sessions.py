@@ -162,10 +162,7 @@ def test_kernels_that_can_not_be_started(lone_server: MakeServer, folder: Path, 
     kernelspec("hasty", [sys.executable, "-c", "raise SystemExit(5)"])
     kernelspec("crashing", [sys.executable, "-c", "import os; os.kill(os.getpid(), 6)"])
     kernelspec("silent", [sys.executable, "-c", "import threading; threading.Event().wait()"])
-    server = lone_server(JUPYTER_PATH=str(folder / "jupyter"))
-    server.stop()
-    (server.home / "config" / "server.toml").write_text("[limits]\nstart_s = 10\n")
-    server.start()
+    server = lone_server(limits={"start_s": 10}, JUPYTER_PATH=str(folder / "jupyter"))
     with connect(server.invite) as flame:
         assert {"missing", "hasty", "crashing", "silent"} <= {kernel.name for kernel in flame.kernels()}
     expected = {
@@ -211,10 +208,7 @@ def test_restart_that_fails_is_told(lone_server: MakeServer, folder: Path, kerne
 def test_limit_of_sessions(lone_server: MakeServer) -> None:
     from flame_kernel.errors import LimitExceeded
 
-    server = lone_server()
-    server.stop()
-    (server.home / "config" / "server.toml").write_text("[limits]\nsessions = 1\n")
-    server.start()
+    server = lone_server(limits={"sessions": 1})
     with connect(server.invite) as flame:
         with pytest.raises(LimitExceeded, match=r"limits\.sessions"):
             connect(server.address)
