@@ -32,7 +32,8 @@ def list_keys() -> None:
         click.echo(f"{entry.fingerprint}  {entry.role.value:<7}  {entry.comment}".rstrip())
 
 
-@keys.command()
+# A key may begin with a dash and any letter.
+@keys.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
 @click.argument("key")
 @click.argument("comment", nargs=-1)
 @click.option("--role", type=click.Choice(ROLES), default="admin", show_default=True, help="What the key may do.")

@@ -50,7 +50,7 @@ class KeyWatch:
         if now == self._roles:
             return 0
         before, self._roles = self._roles, now
-        ended = self.recheck()
+        ended = self._let_go()
         for fingerprint in {**before, **now}:
             if before.get(fingerprint) is not now.get(fingerprint):
                 was, new = _name(before.get(fingerprint)), _name(now.get(fingerprint))
@@ -58,11 +58,15 @@ class KeyWatch:
         return ended.total()
 
     def recheck(self) -> Counter[str]:
-        """Let go of the connections of whoever may no longer be where they are.
+        """Let go of the connections of whoever may no longer be where they are, by the keys as they are now.
 
         Returns:
-            How many connections of each key ended.
+            How many connections of each key ended, besides those that ended because the keys have changed.
         """
+        self.look()  # a key that has come since the last look may be at work already
+        return self._let_go()
+
+    def _let_go(self) -> Counter[str]:
         ended: Counter[str] = Counter()
         for gate in self._gates:
             ended += gate.recheck(self._roles)

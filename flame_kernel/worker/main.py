@@ -15,7 +15,7 @@ from flame_kernel.protocol.calls import CallRequest, Operation, Outcome, decode_
 from flame_kernel.protocol.conversation import Message
 from flame_kernel.serialize import load
 from flame_kernel.transport.entrance import Entrance, control_address, open_entrance
-from flame_kernel.worker import answers, displays, failures, flushes, permits, postmortem, streams, subprocesses
+from flame_kernel.worker import answers, displays, failures, permits, postmortem, publishing, streams, subprocesses
 from flame_kernel.worker.absence import LEASE_S, Absence
 from flame_kernel.worker.admitted import Authority
 from flame_kernel.worker.answers import ByReference
@@ -251,7 +251,10 @@ def start(address: str, transfers: int = MOST) -> None:
         shell.events.register("post_run_cell", lambda result: _keep(shell, operations, endings, result))
         displays.listen(shell.display_pub)
         for stream in (sys.stdout, sys.stderr):
-            flushes.spare(stream)
+            publishing.spare(stream)
+        publisher = getattr(getattr(shell, "kernel", None), "iopub_thread", None)
+        if publisher is not None:
+            shell.events.register("pre_run_cell", lambda info: publishing.drop_nothing(publisher))
     subprocesses.listen()
     entrance = open_entrance(address)
     direct = DirectDoor(entrance.router)

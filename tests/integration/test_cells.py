@@ -12,7 +12,7 @@ from textwrap import dedent
 import pytest
 
 from flame_kernel import Flame, connect
-from tests.integration.servers import FlameServer, Program
+from tests.integration.servers import FlameServer, Program, until
 from tests.integration.work import WAIT_FOR, in_thread, wait_until_set
 
 # ---------------------------------------------------------------- what is printed
@@ -86,6 +86,30 @@ def test_a_cell_waits_for_what_it_printed_and_for_nothing_else(flame: Flame) -> 
     cell = flame.run(count, quiet=True)
     assert cell.value == (0, True)
     assert [output["text"] for output in cell.outputs if output["output_type"] == "stream"] == ["printed\n"]
+
+
+def test_what_a_cell_shows_while_the_server_stands_still_is_all_there(client: FlameServer, tmp_path: Path) -> None:
+    waits, shown = tmp_path / "waits", tmp_path / "shown"
+    show = WAIT_FOR + dedent(f"""
+        from pathlib import Path
+        Path({str(waits)!r}).touch()
+        wait_for({str(tmp_path / "go")!r})
+        for number in range(3000):  # three times what ZeroMQ keeps unasked
+            display({{"text/plain": f"{{number}}" + " " * 5000}}, raw=True)
+        Path({str(shown)!r}).touch()
+    """)
+    with connect(client.address, session="much") as flame:
+        cell = in_thread(flame.run, show, quiet=True)
+        until(waits.exists)
+        client.program.signal(signal.SIGSTOP)
+        try:
+            (tmp_path / "go").touch()
+            until(shown.exists)
+        finally:
+            client.program.signal(signal.SIGCONT)
+        outputs = cell.result(60).outputs
+        assert [int(output["data"]["text/plain"]) for output in outputs] == list(range(3000))
+        flame.session.close()
 
 
 def test_quiet_cell_shows_nothing(flame: Flame, capsys: pytest.CaptureFixture[str]) -> None:

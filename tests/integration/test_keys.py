@@ -12,7 +12,8 @@ import pytest
 
 from flame_kernel import Flame, connect
 from flame_kernel.errors import FlameError, KeyRefused, NotPermitted, SessionError, UnknownSession
-from flame_kernel.security.authorized import AuthorizedKeys
+from flame_kernel.security.authorized import AuthorizedKeys, Role
+from flame_kernel.security.key_text import public_from_text
 from tests.integration.guests import Guest, recorded, records, within
 from tests.integration.servers import FlameServer, clean_environ, flame_command, short_folder, until
 from tests.integration.work import WAIT_FOR, in_thread, quick, taken, wait_until_set
@@ -61,6 +62,26 @@ def test_a_client_gets_in_with_the_key_that_it_prints(house: FlameServer, guest:
     assert added.stdout == f"admitted {socket.gethostname()} ({ann.fingerprint}, execute)\n"
     with ann.connect() as flame:
         assert flame.session.role == "execute"
+
+
+@pytest.mark.parametrize("dash", ["-h", "-A", "--"])
+def test_a_key_that_begins_with_a_dash_needs_no_quotes(house: FlameServer, dash: str) -> None:
+    added = house.command("keys", "add", "flame-curve25519", dash + "A" * 41, "dashing", "--role", "observe")
+    assert added.returncode == 0, added.stderr
+    assert added.stdout.startswith("admitted dashing (SHA256:")
+    assert house.command("keys", "remove", "dashing").returncode == 0
+
+
+def test_a_key_written_by_hand_is_no_removed_one_when_something_is_shared(house: FlameServer, guest: MakeGuest) -> None:
+    owner, ann = guest("owner"), guest("ann")
+    house.command("keys", "remove", "ann")
+    AuthorizedKeys(house.home / "config" / "authorized_keys").add(public_from_text(ann.key), Role.ADMIN, "ann")
+    with ann.connect(session="hers") as hers, owner.connect(session="shared") as shared:
+        shared.session.share("ann")
+        assert hers.evaluate("1 + 1") == 2
+        assert not hers.closed
+        hers.session.close()
+        shared.session.close()
 
 
 def test_keys_are_listed_added_and_removed(house: FlameServer, guest: MakeGuest) -> None:

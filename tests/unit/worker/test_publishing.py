@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from flame_kernel.worker.flushes import spare
+from flame_kernel.worker.publishing import spare
 
 
 class Out:
