@@ -144,6 +144,9 @@ def test_ctrl_c_interrupts_what_runs_there_and_discards_what_is_typed(
 
 def test_lines_are_completed_over_there_and_remembered(terminal: Callable[..., pexpect.spawn]) -> None:
     child = terminal()
+    # What completes is loaded with its first use, which may take seconds; longer than a line is kept waiting for it.
+    child.sendline("_ = get_ipython().complete('impor')")
+    child.expect_exact(">>> ")
     child.sendline("a_rather_long_name = 41")
     child.expect_exact(">>> ")
     child.send("a_rath\t")

@@ -19,7 +19,7 @@ from flame_kernel.transport.waking import Wake
 from flame_kernel.transport.interface import Endpoint
 
 approach = Approach(zmq.Context(), Ways(Endpoint("ipc:///nowhere/s", "there")), Wake())
-approach.connection().close()
+first = approach.connection()  # kept: what its end gives back would come back at any time
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 try:
     while True:
