@@ -32,8 +32,20 @@ def list_keys() -> None:
         click.echo(f"{entry.fingerprint}  {entry.role.value:<7}  {entry.comment}".rstrip())
 
 
-# A key may begin with a dash and any letter.
-@keys.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
+class _KeyInTwoWords(click.Command):
+    """Takes the word behind a key's type as the rest of the key, also when it begins with a dash as options do."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments."""
+        from flame_kernel.security.key_text import KEY_TYPE
+
+        if KEY_TYPE in args:
+            place = args.index(KEY_TYPE)
+            args = [*args[:place], " ".join(args[place : place + 2]), *args[place + 2 :]]
+        return super().parse_args(ctx, args)
+
+
+@keys.command(cls=_KeyInTwoWords)
 @click.argument("key")
 @click.argument("comment", nargs=-1)
 @click.option("--role", type=click.Choice(ROLES), default="admin", show_default=True, help="What the key may do.")
@@ -45,9 +57,6 @@ def add(key: str, comment: tuple[str, ...], role: str) -> None:
     from flame_kernel.security.authorized_key import Role
     from flame_kernel.security.key_text import KEY_TYPE, public_from_text
 
-    if key == KEY_TYPE and comment:  # unquoted, the key is two words
-        key, *rest = comment
-        comment = tuple(rest)
     words = key.removeprefix(KEY_TYPE).split()
     public = public_from_text(words[0] if words else "")
     entry = _authorized().add(public, Role.named(role), " ".join([*words[1:], *comment]))

@@ -72,6 +72,13 @@ def test_a_key_that_begins_with_a_dash_needs_no_quotes(house: FlameServer, dash:
     assert house.command("keys", "remove", "dashing").returncode == 0
 
 
+def test_a_misspelt_option_admits_nobody(house: FlameServer) -> None:
+    added = house.command("keys", "add", "flame-curve25519", "A" * 43, "typo", "--rol", "observe")
+    assert added.returncode == 2
+    assert "No such option '--rol'" in added.stderr
+    assert "typo" not in house.command("keys", "list").stdout
+
+
 def test_a_key_written_by_hand_is_no_removed_one_when_something_is_shared(house: FlameServer, guest: MakeGuest) -> None:
     owner, ann = guest("owner"), guest("ann")
     house.command("keys", "remove", "ann")

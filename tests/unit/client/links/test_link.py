@@ -213,7 +213,6 @@ async def test_a_black_hole_is_noticed_by_silence_and_mended(line: Line) -> None
     link.close(leave=False)
 
 
-@pytest.mark.usefixtures("time_in_turns")
 @pytest.mark.parametrize("line", [True], indirect=True, ids=["rows"])
 async def test_who_closes_it_in_the_middle_of_a_row_hears_no_more_of_it(line: Line) -> None:
     for name in names(3):
@@ -231,6 +230,7 @@ async def test_who_closes_it_in_the_middle_of_a_row_hears_no_more_of_it(line: Li
     assert heard == names(3)[:1]
 
 
+@pytest.mark.usefixtures("time_in_turns")
 async def test_pings_keep_a_quiet_link_open(line: Line) -> None:
     link = line.link(ping_every_s=0.005, silence_s=0.1)
 
