@@ -86,6 +86,8 @@ class Welcome(msgspec.Struct, frozen=True, omit_defaults=True):
             by the server's own unix socket; else empty.
         versions: Those of Python and of packages whose values cross, as the session had them when it was started.
         direct: Whether a ``direct`` message follows as soon as the session's worker listens for this client.
+        silence_s: After how long without a sign of life the server lets go of a connection, in seconds; 0 when it does
+            not say.
     """
 
     version: int
@@ -104,6 +106,7 @@ class Welcome(msgspec.Struct, frozen=True, omit_defaults=True):
     worker: str = ""
     versions: dict[str, str] = {}
     direct: bool = False
+    silence_s: float = 0.0
 
 
 class Refusal(msgspec.Struct, frozen=True):

@@ -289,7 +289,8 @@ class Gate:
         peer.machine.fire(PeerEvent.ATTACH)
         peer.session, peer.attachment = None, attachment
         attachment.grant = peer.grant = self._access.everywhere(peer.caller)
-        attachment.connect(peer.send, received, messages.Welcome(packets.VERSION, self._host), hello.rows)
+        welcome = messages.Welcome(packets.VERSION, self._host, silence_s=self._limits.silence_s)
+        attachment.connect(peer.send, received, welcome, hello.rows)
 
     def _relay(self, name: bytes, peer: Peer, hello: messages.Hello) -> None:
         session, grant = self._access.lane(peer.caller, hello)
@@ -347,6 +348,7 @@ class Gate:
             worker=self._direct.stream(peer.caller, peer.grant, session),
             versions=session.facts.versions,
             direct=direct and self._direct.promised(peer, session),
+            silence_s=self._limits.silence_s,
         )
 
     async def _say_goodbye(self, session: Session, attachment: Attachment) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import nbformat
 import pytest
+import zmq
 from nbclient import NotebookClient
 
 from tests.conformance.frontend import Frontend, Message
@@ -273,6 +274,26 @@ def _cells(topic: str) -> list[str]:
 
 Both = tuple[nbformat.NotebookNode, nbformat.NotebookNode]
 
+
+class Client(NotebookClient):
+    """Hears of what has come while it answered a widget.
+
+    nbclient says so past asyncio, over the socket that asyncio waits for: what has arrived by then tells of itself only
+    once, to whoever has just sent. Without a look at it a cell may wait until its timeout for a reply that is there.
+    """
+
+    async def async_start_new_kernel_client(self) -> Any:
+        """Connect to the kernel."""
+        client = await super().async_start_new_kernel_client()
+        channel, send = client.shell_channel, client.shell_channel.send
+
+        def send_and_look(message: Any) -> None:
+            send(message)
+            channel.socket.get(zmq.EVENTS)
+
+        channel.send = send_and_look
+        return client
+
 _BLOTS = [
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "<uuid>"),
     (re.compile(r"[0-9a-f]{32}"), "<id>"),
@@ -300,7 +321,7 @@ def _blot(value: Any) -> Any:
 def _on_both(make: Callable[[], nbformat.NotebookNode], folder: Path, home: Home) -> Both:
     async def run(kernel: str) -> nbformat.NotebookNode:
         (folder / kernel).mkdir()
-        client = NotebookClient(
+        client = Client(
             make(),
             kernel_name=kernel,
             timeout=60,

@@ -97,7 +97,7 @@ def test_invite_with_the_key_of_another_server(server: FlameServer, stranger: Pa
 
 def test_used_invite(server: FlameServer, stranger: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     invite = server.fresh_invite()
-    connect(invite).close()
+    pair(invite)
     monkeypatch.setenv("FLAME_HOME", str(folder / "another"))
     refusal(invite, InviteError, "used already", "flame invite")
 

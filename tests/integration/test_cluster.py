@@ -32,7 +32,7 @@ from tests.ports import free_port
 pytestmark = pytest.mark.timeout(300)
 
 HERE = {"host": "127.0.0.1"}
-LIMITS = "[limits]\nwarm = 0\nsilence_s = 6.0\n"
+LIMITS = "[limits]\nwarm = 0\nsilence_s = 3.0\n"
 
 # How long a worker or a cluster may take to be there, in seconds: a process that imports a lot, on a busy machine.
 START_S = 60.0

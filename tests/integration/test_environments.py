@@ -16,7 +16,7 @@ import pytest
 from flame_kernel import Flame, Host, connect
 from flame_kernel.errors import KernelStartFailed, UnknownKernel
 from flame_kernel.versions import PYTHON, installed
-from tests.integration.servers import FlameServer, flame_command, short_folder
+from tests.integration.servers import FlameServer, flame_command, pair, short_folder
 from tests.ports import free_port
 
 # pip may take its time to make the old environment, once in a checkout.
@@ -187,7 +187,7 @@ def test_a_path_that_leads_nowhere_is_refused(client: FlameServer) -> None:
 
 def test_the_next_server_goes_on_with_it(old: Path, lone_server) -> None:
     server = lone_server("-p", str(free_port()))
-    connect(server.invite).close()
+    pair(server.invite)
     with connect(server.address, session="kept", kernel=str(old), report=False) as flame:
         flame["x"] = 1
         server.terminate()

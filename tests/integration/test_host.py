@@ -19,8 +19,8 @@ from tests.integration.work import in_thread, wait_until_set
 
 @pytest.fixture(scope="module")
 def limits() -> dict[str, float]:
-    """Who is cut off counts as gone soon; clients that are there say so every five seconds."""
-    return {"silence_s": 10.0}
+    """Who is cut off counts as gone soon."""
+    return {"silence_s": 3.0}
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from flame_kernel.errors import FlameError, KeyRefused, NotPermitted, SessionErr
 from flame_kernel.security.authorized import AuthorizedKeys, Role
 from flame_kernel.security.key_text import public_from_text
 from tests.integration.guests import Guest, recorded, records, within
-from tests.integration.servers import FlameServer, clean_environ, flame_command, short_folder, until
+from tests.integration.servers import FlameServer, clean_environ, flame_command, pair, short_folder, until
 from tests.integration.work import WAIT_FOR, in_thread, quick, taken, wait_until_set
 from tests.ports import free_port
 
@@ -193,7 +193,7 @@ def test_an_invite_enrols_with_its_role_and_takes_nothing_from_who_has_more(
         (
             server.client_home / "config" / "known_hosts"
         ).unlink()  # else it finds that it is paired, and keeps the invite
-        connect(invite(role)).close()
+        pair(invite(role))
         assert f"  {then:<7}  " in server.command("keys", "list").stdout
 
 

@@ -45,8 +45,8 @@ while not os.path.exists({gate!r}):
 
 @pytest.fixture(scope="module")
 def limits() -> dict[str, float]:
-    """Who is killed or cut off counts as gone soon; clients that are there say so every five seconds."""
-    return {"silence_s": 10.0}
+    """Who is killed or cut off counts as gone soon."""
+    return {"silence_s": 3.0}
 
 
 @pytest.fixture

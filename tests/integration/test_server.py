@@ -25,6 +25,7 @@ from tests.integration.servers import (
     clean_environ,
     end_all,
     flame_command,
+    pair,
     until,
 )
 
@@ -112,11 +113,11 @@ def test_it_says_where_it_listens_who_is_admitted_and_how_to_pair(folder: Path) 
 
 def test_who_was_paired_is_admitted(lone_server: MakeServer) -> None:
     server = lone_server()
-    connect(server.invite).close()
+    pair(server.invite)
     server.stop()
     server.start()
     assert any(line.startswith("admitted: ") and "admin" in line for line in server.program.out)
-    connect(server.invite).close()
+    pair(server.invite)
 
 
 def test_the_invite_of_a_server_on_all_interfaces_names_the_host(lone_server: MakeServer) -> None:
@@ -227,7 +228,7 @@ def test_unix_socket_in_a_folder_of_everyone(folder: Path) -> None:
 @pytest.mark.parametrize("name", ["server.key", "authorized_keys"])
 def test_key_file_that_others_can_read(lone_server: MakeServer, name: str) -> None:
     server = lone_server()
-    connect(server.invite).close()
+    pair(server.invite)
     server.stop()
     path = server.home / "config" / name
     path.chmod(0o644)
@@ -241,14 +242,14 @@ def test_client_key_that_others_can_read(lone_server: MakeServer) -> None:
     from flame_kernel.errors import KeyFileError
 
     server = lone_server()
-    connect(server.invite).close()
+    pair(server.invite)
     for name in ("client.key", "known_hosts"):
         path = server.client_home / "config" / name
         path.chmod(0o640)
         with pytest.raises(KeyFileError, match=f"chmod 600 {re.escape(str(path))}"):
             connect(server.address)
         path.chmod(0o600)
-    connect(server.address).close()
+    pair(server.address)
 
 
 def test_damaged_key_file(folder: Path) -> None:
@@ -263,7 +264,7 @@ def test_key_file_is_made_where_it_is_wanted(lone_server: MakeServer, folder: Pa
     key = folder / "mine.key"
     server = lone_server("-p", "0", "-k", str(key))
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
-    connect(server.invite).close()
+    pair(server.invite)
     for path in (server.home / "config").iterdir():
         assert path.name == "server.toml" or stat.S_IMODE(path.stat().st_mode) == 0o600
 
@@ -291,8 +292,8 @@ def test_runtime_files_are_private_and_go_with_their_session(lone_server: MakeSe
 
 
 def test_a_client_that_is_killed_leaves_no_kernel_behind(lone_server: MakeServer, folder: Path) -> None:
-    server = lone_server(limits={"lease_s": 4, "silence_s": 6})
-    connect(server.invite).close()
+    server = lone_server(limits={"lease_s": 4, "silence_s": 3})
+    pair(server.invite)
     code = (
         "import sys, threading; from flame_kernel import connect\n"
         "flame = connect(sys.argv[1]); print(flame.module('os').getpid()); print('ready'); threading.Event().wait()"

@@ -162,7 +162,7 @@ def test_a_session_that_was_closed_does_not_come_back(server: FlameServer, flame
 
 
 def test_a_private_session_waits_for_its_client_only_for_a_while(lone_server: Callable[..., FlameServer]) -> None:
-    server = lone_server("-p", str(free_port()), limits={"lease_s": 4, "silence_s": 6})
+    server = lone_server("-p", str(free_port()), limits={"lease_s": 4, "silence_s": 3})
     with Relay(server.port) as relay, connect(server.fresh_invite(relay.port)) as flame:
         flame["x"] = 1
         server.kill()

@@ -13,7 +13,7 @@ import pytest
 
 from flame_kernel import Flame, Host, connect
 from tests.integration.relay import Relay
-from tests.integration.servers import FlameServer, Program, pair, until
+from tests.integration.servers import FlameServer, Program, until
 from tests.integration.work import in_thread
 
 LINES = 400
@@ -134,14 +134,9 @@ flame.session.close()
 
 
 @pytest.fixture
-def impatient(lone_server: Callable[..., FlameServer]) -> FlameServer:
-    """A server that lets go of silent connections soon: a quarter of a minute here stands for an hour."""
-    server = lone_server()
-    server.stop()
-    (server.home / "config" / "server.toml").write_text("[limits]\nsilence_s = 6.0\n")
-    server.start()
-    pair(server.invite)
-    return server
+def impatient(with_limits: Callable[..., FlameServer]) -> FlameServer:
+    """A server that lets go of silent connections soon: some seconds here stands for an hour."""
+    return with_limits(silence_s=3.0)
 
 
 def test_a_client_that_slept_for_longer_than_the_server_waits(impatient: FlameServer, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from flame_kernel import connect
 from flame_kernel.errors import FlameError
-from tests.integration.servers import PATIENCE_S, FlameServer, until
+from tests.integration.servers import PATIENCE_S, FlameServer, pair, until
 from tests.integration.work import in_thread
 from tests.ports import free_port
 
@@ -24,7 +24,7 @@ MakeServer = Callable[..., FlameServer]
 def server(lone_server: MakeServer) -> FlameServer:
     """A server with a warm kernel."""
     server = lone_server("-p", str(free_port()))
-    connect(server.invite).close()
+    pair(server.invite)
     server.stop()
     (server.home / "config" / "server.toml").write_text("[limits]\nwarm = 1\n")
     server.start()
@@ -96,8 +96,7 @@ def test_a_kernel_that_an_earlier_server_was_starting_is_ended_by_the_next(
     argv = [sys.executable, "-c", "import threading; threading.Event().wait()", "ipykernel"]
     (silent / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "silent", "language": "python"}))
     server = lone_server("-p", str(free_port()), JUPYTER_PATH=str(folder / "jupyter"))
-    connect(server.invite).close()
-    until(lambda: not list(server.home.glob("state/sessions/*/*/kernel.json")))  # the session of the pairing has ended
+    pair(server.invite)
     asked = in_thread(connect, server.address, kernel="silent", timeout=6)
     until(lambda: list(server.home.glob("state/sessions/*/*/kernel.json")))
     server.kill()

@@ -19,6 +19,11 @@ from flame_kernel.transport.interface import Cause, Dialler, DiallerEvents
 PING_EVERY_S = 5.0
 SILENCE_S = 15.0
 
+# To a server that soon lets go of who is silent signs of life go more often: so many in that time, but no faster than
+# this, in seconds.
+_PINGS_IN_SILENCE = 3
+_FASTEST_PING_S = 0.1
+
 # How long an acknowledgement may wait for something to ride along with.
 ACK_AFTER_S = 0.02
 
@@ -50,7 +55,7 @@ class Link:
         hello: What to say first.
         events: Who is told of what happens on the link.
         server: What to call the server in messages.
-        ping_every_s: How often a sign of life is asked for, in seconds.
+        ping_every_s: How often a sign of life is asked for, in seconds, unless the server waits for less long.
         silence_s: After how long without one the connection is given up, in seconds.
     """
 
@@ -161,6 +166,7 @@ class Link:
         self._machine.fire(LinkEvent.WELCOME)
         self._conversation.resume(packet.ack)
         self._hello = msgspec.structs.replace(self._hello, resumed=True, session=welcome.session)
+        self._heed(welcome.silence_s)
         self._events.on_open(welcome)
         self._flush()
 
@@ -189,6 +195,13 @@ class Link:
             if self._machine.state is LinkState.ENDED:  # whoever was told has closed it
                 return
         self._flush()
+
+    def _heed(self, silence_s: float) -> None:
+        if 0 < silence_s < self._ping_every_s * _PINGS_IN_SILENCE:
+            self._ping_every_s = max(_FASTEST_PING_S, silence_s / _PINGS_IN_SILENCE)
+            assert self._timer is not None
+            self._timer.cancel()
+            self._timer = self._loop.call_later(self._ping_every_s, self._tick)
 
     def _greet(self) -> None:
         self._heard = self._loop.time()

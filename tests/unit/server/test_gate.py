@@ -36,6 +36,13 @@ async def test_a_greeting_attaches_to_a_session_and_says_what_it_is(house: House
     assert (welcome.pid, welcome.state) == (7, "ready")
 
 
+@pytest.mark.parametrize("lane", ["session", "server"])
+async def test_who_greets_is_told_how_often_to_say_something(house: House, lane: str) -> None:
+    caller = await house.caller()
+    caller.hello(lane, session="work" if lane == "session" else "")
+    assert (await caller.welcome()).silence_s == 20.0
+
+
 async def test_requests_are_carried_out_and_jupyter_messages_passed_on(house: House) -> None:
     caller = await house.attached(session="work")
     caller.say(Kind.DATA, messages.TOPIC, messages.encode(messages.Interrupt(5)), number=1)

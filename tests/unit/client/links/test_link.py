@@ -34,6 +34,7 @@ class Server:
         self.heard: list[bytes] = []
         self.hellos: list[Hello] = []
         self.kinds: list[Kind] = []
+        self.welcome = WELCOME
         self.peer = b""
         self.listener = network.listen(self)
 
@@ -51,7 +52,7 @@ class Server:
 
     def greet(self, peer: bytes, hello: Packet) -> None:
         self.attachment.connect(
-            lambda frames: self.listener.send(peer, frames), hello.ack, WELCOME, self.hellos[-1].rows
+            lambda frames: self.listener.send(peer, frames), hello.ack, self.welcome, self.hellos[-1].rows
         )
 
     def say(self, text: bytes) -> None:
@@ -235,6 +236,20 @@ async def test_pings_keep_a_quiet_link_open(line: Line) -> None:
     link = line.link(ping_every_s=0.005, silence_s=0.1)
 
     await until(lambda: line.server.kinds.count(Kind.PING) >= 30)
+    assert line.client.downs == []
+    link.close(leave=False)
+
+
+@pytest.mark.usefixtures("time_in_turns")
+async def test_pings_come_often_enough_for_a_server_that_waits_less_long(line: Line) -> None:
+    line.server.welcome = msgspec.structs.replace(WELCOME, silence_s=0.3)
+    link = line.link(ping_every_s=60.0, silence_s=0.6)
+    loop = asyncio.get_running_loop()
+    await until(lambda: line.client.opened)
+    opened = loop.time()
+
+    await until(lambda: line.server.kinds.count(Kind.PING) >= 9)
+    assert loop.time() - opened <= 10 * 0.3 / 3 + 0.05
     assert line.client.downs == []
     link.close(leave=False)
 
