@@ -294,6 +294,7 @@ class Client(NotebookClient):
         channel.send = send_and_look
         return client
 
+
 _BLOTS = [
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "<uuid>"),
     (re.compile(r"[0-9a-f]{32}"), "<id>"),
