@@ -154,6 +154,7 @@ def test_debugger_stops_at_a_breakpoint_steps_and_goes_on(notebook: Notebook) ->
     expect(lines).to_have_count(len(DEBUGGED.splitlines()))
     lines.nth(3).click()
     expect(editor.locator(".cm-breakpoint-icon")).to_have_count(1)
+    expect(sidebar.locator(".jp-DebuggerBreakpoint")).to_have_count(1)  # which it has once the kernel has it
     editor.locator(".cm-content").click()
     page.keyboard.press("Shift+Enter")
 
