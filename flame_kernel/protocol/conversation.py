@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from typing import NamedTuple, Union
 
 from flame_kernel.buffers import Buffer
-from flame_kernel.protocol.delivery import Gap, Inbox, Numbered, Outbox, Shelf, Verdict
+from flame_kernel.protocol.delivery import Gap, Inbox, Numbered, Outbox, Shelf
 from flame_kernel.protocol.fragments import WHOLE, Assembler, split
 from flame_kernel.protocol.frames import pack, unpack
 from flame_kernel.protocol.packets import HEAD_BYTES, Kind, Packet, carries, encode, encode_packed, encode_rows
 
-# In Python 3.11 looking up an enum's member takes as long as a small call; these are needed for each message.
-_DATA = Kind.DATA
-_NEW = Verdict.NEW
+_DATA = Kind.DATA  # in Python 3.11 looking up an enum's member takes as long as a small call
 
 
 class Message(NamedTuple):
@@ -159,11 +157,11 @@ class Conversation:
         kind, number, ack, parts = packet
         self._outbox.acknowledge(ack)
         if kind is _DATA:
-            verdict = self._inbox.accept(number, sum(map(len, parts)))
-            if verdict is _NEW:
+            new = self._inbox.accept(number, 1, sum(map(len, parts)))
+            if new:
                 whole = parts if self._assembler is None else self._assembler.take(parts)
                 return None if whole is None else Message(number, whole)
-            return Hole() if verdict is Verdict.HOLE else None
+            return Hole() if new is None else None
         if kind is Kind.GAP:
             count = self._inbox.skip(number)
             return Missing(count) if count else None
@@ -183,7 +181,7 @@ class Conversation:
         """
         self._outbox.acknowledge(row.ack)
         taken = [unpack((part,)) for part in row.parts]  # all can be read, or none counts as received
-        new = self._inbox.accept_row(row.number, len(taken), sum(map(len, row.parts)))
+        new = self._inbox.accept(row.number, len(taken), sum(map(len, row.parts)))
         if new is None:
             return None
         old = len(taken) - new

@@ -18,7 +18,6 @@ This module is loaded inside sessions too: standard library and Python 3.9.
 
 from __future__ import annotations
 
-import enum
 from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
@@ -195,8 +194,7 @@ class Outbox:
             out.append(Gap(self._told))
         first, under_way, kept = self._first, self._under_way, self._kept
         number = start = self._next if self._next > first else first
-        last = min(self.last, number + self._window_messages - len(under_way) - 1)
-        while number <= last and (not under_way or self._under_way_bytes < self._window_bytes):
+        while number <= self.last and self._has_credit():
             parts, weight = kept[number - first]
             if parts is None:
                 assert self._shelf is not None
@@ -266,17 +264,6 @@ class Outbox:
         self._first += 1
 
 
-class Verdict(enum.Enum):
-    """What to do with a numbered message that arrived."""
-
-    NEW = "new"  # act on it
-    DUPLICATE = "duplicate"  # drop it: it has been acted on
-    HOLE = "hole"  # something before it was lost on the way: ask for a new start
-
-
-_NEW = Verdict.NEW  # nearly all are
-
-
 class Inbox:
     """The receiving end: lets each message through once, in order.
 
@@ -290,7 +277,9 @@ class Inbox:
     Example:
         >>> inbox = Inbox()
         >>> inbox.accept(1), inbox.accept(1), inbox.accept(3)
-        (<Verdict.NEW: 'new'>, <Verdict.DUPLICATE: 'duplicate'>, <Verdict.HOLE: 'hole'>)
+        (1, 0, None)
+        >>> inbox.accept(1, 4)
+        3
     """
 
     def __init__(self, received: int = 0) -> None:
@@ -299,26 +288,8 @@ class Inbox:
         self._bytes = 0  # that have arrived since the last acknowledgement
         self.ack_pressing = False
 
-    def accept(self, number: int, weight: int = 0) -> Verdict:
-        """Judge a message by its number, and count it when it's the next one.
-
-        Args:
-            number: The message's number.
-            weight: Its size, in bytes.
-
-        Returns:
-            What to do with it.
-        """
-        if number == self.received + 1:
-            self.received = number
-            self._bytes += weight
-            if self._bytes >= ACK_BYTES or number - self._acknowledged >= ACK_MESSAGES:
-                self.ack_pressing = True
-            return _NEW
-        return Verdict.DUPLICATE if number <= self.received else Verdict.HOLE
-
-    def accept_row(self, first: int, count: int, weight: int) -> int | None:
-        """Judge messages with numbers in a row, as :meth:`accept` does one after the other.
+    def accept(self, first: int, count: int = 1, weight: int = 0) -> int | None:
+        """Judge messages with numbers in a row, and count those that are new.
 
         Args:
             first: The number of the first.
@@ -326,7 +297,8 @@ class Inbox:
             weight: The size of all of them, in bytes.
 
         Returns:
-            How many of them are to be acted on, the last ones; ``None`` when something before them was lost.
+            How many of them are to be acted on, the last ones: the others are duplicates. ``None`` when something
+            before them was lost on the way: then it's time to ask for a new start.
         """
         received = self.received
         if first > received + 1:
@@ -349,11 +321,7 @@ class Inbox:
         Returns:
             How many messages will never arrive; 0 when all of them had arrived before they went.
         """
-        missing = max(0, number - self.received)
-        self.received = max(self.received, number)
-        if self.received - self._acknowledged >= ACK_MESSAGES:
-            self.ack_pressing = True
-        return missing
+        return self.accept(self.received + 1, number - self.received) or 0
 
     @property
     def ack_due(self) -> bool:

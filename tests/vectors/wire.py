@@ -126,7 +126,8 @@ def _receive(steps: Sequence[Any]) -> list[Vectors]:
             lost = inbox.skip(step["gap"])
             out.append({**step, "lost": lost, "received": inbox.received})
         else:
-            out.append({"message": step, "verdict": inbox.accept(step).value, "received": inbox.received})
+            verdict = {None: "hole", 0: "duplicate", 1: "new"}[inbox.accept(step)]
+            out.append({"message": step, "verdict": verdict, "received": inbox.received})
     return out
 
 
