@@ -193,10 +193,9 @@ def test_an_interrupt_while_it_connects_ends_it_without_a_word(folder: Path, arg
         try:
             with silent.accept()[0]:  # kept open: else it's told, maybe first, that no server is there
                 program.signal(signal.SIGINT)
-                assert status(program) == 130
+                assert (status(program), program.out, program.err) == (130, [], [])
         finally:
             program.kill()
-    assert (program.out, program.err) == ([], [])
 
 
 # ---------------------------------------------------------------- input
