@@ -29,38 +29,38 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     assert lines == []
 
 
-def test_the_session_completes_its_own_names(own: Flame) -> None:
-    own["remote_only"] = 1
-    found = own.complete("x = remote_o + 1", len("x = remote_o"))
+def test_the_session_completes_its_own_names(flame: Flame) -> None:
+    flame["remote_only"] = 1
+    found = flame.complete("x = remote_o + 1", len("x = remote_o"))
     assert (found.start, found.end) == (4, 12)
     assert [(one.text, one.type) for one in found] == [("remote_only", "instance")]
-    assert len(own.complete("nothing_begins_like_thi")) == 0
+    assert len(flame.complete("nothing_begins_like_thi")) == 0
 
 
-def test_the_session_tells_what_a_name_means(own: Flame) -> None:
-    own.execute("def shout(text):\n    'Say it loudly.'\n    return text.upper()")
-    told = own.inspect("shout('a')", 3)
+def test_the_session_tells_what_a_name_means(flame: Flame) -> None:
+    flame.execute("def shout(text):\n    'Say it loudly.'\n    return text.upper()")
+    told = flame.inspect("shout('a')", 3)
     assert told is not None
     assert "Say it loudly." in told["text/plain"]
     assert "text.upper()" not in told["text/plain"]
-    assert "text.upper()" in (own.inspect("shout", detail=1) or {})["text/plain"]
-    assert own.inspect("no_such_name") is None
+    assert "text.upper()" in (flame.inspect("shout", detail=1) or {})["text/plain"]
+    assert flame.inspect("no_such_name") is None
 
 
-def test_a_session_that_runs_a_cell_is_not_waited_for(own: Flame, tmp_path: Path) -> None:
-    own.execute("import pathlib, time")
+def test_a_session_that_runs_a_cell_is_not_waited_for(flame: Flame, tmp_path: Path) -> None:
+    flame.execute("import pathlib, time")
     gate, there = tmp_path / "gate", tmp_path / "there"
     cell = in_thread(
-        own.run,
+        flame.run,
         f"pathlib.Path({str(there)!r}).touch()\nwhile not pathlib.Path({str(gate)!r}).exists(): time.sleep(0.01)",
     )
-    own.evaluate(f"[time.sleep(0.01) for _ in iter(pathlib.Path({str(there)!r}).exists, True)] and None")
-    for ask in (own.complete, own.inspect):
+    flame.evaluate(f"[time.sleep(0.01) for _ in iter(pathlib.Path({str(there)!r}).exists, True)] and None")
+    for ask in (flame.complete, flame.inspect):
         with pytest.raises(FlameTimeout, match="a cell runs"):
             ask("pathli", timeout=0.05)
     gate.touch()
     cell.result(30)
-    assert [one.text for one in own.complete("pathli")] == ["pathlib"]
+    assert [one.text for one in flame.complete("pathli")] == ["pathlib"]
 
 
 def test_paths_of_the_host(flame: Flame, tmp_path: Path) -> None:
@@ -74,18 +74,18 @@ def test_paths_of_the_host(flame: Flame, tmp_path: Path) -> None:
     assert all(path.startswith("~/") for path in flame.paths("~/"))
 
 
-def test_a_large_value_stays_there_as_a_handle_and_a_small_one_comes(own: Flame) -> None:
-    own["small"], own["large"] = "s" * 1000, "l" * 100_000
-    own.execute("import threading; lock = threading.Lock()")
-    assert own.pull("small", limit=10_000) == "s" * 1000
-    large = own.pull("large", limit=10_000)
+def test_a_large_value_stays_there_as_a_handle_and_a_small_one_comes(flame: Flame) -> None:
+    flame["small"], flame["large"] = "s" * 1000, "l" * 100_000
+    flame.execute("import threading; lock = threading.Lock()")
+    assert flame.pull("small", limit=10_000) == "s" * 1000
+    large = flame.pull("large", limit=10_000)
     assert is_remote(large)
     assert len(large) == 100_000
     assert large.value() == "l" * 100_000
-    assert own.pull("large", limit=1_000_000) == own.pull("large") == "l" * 100_000
-    assert is_remote(own.pull("lock", limit=10_000))
+    assert flame.pull("large", limit=1_000_000) == flame.pull("large") == "l" * 100_000
+    assert is_remote(flame.pull("lock", limit=10_000))
     with pytest.raises(NameError, match="missing"):
-        own.pull("missing", limit=1)
+        flame.pull("missing", limit=1)
 
 
 def test_the_debugger_looks_at_the_frames_of_a_cell_that_failed(
@@ -137,17 +137,17 @@ def test_a_file_is_sent_as_a_module_and_again_when_it_changed(own: Flame, tmp_pa
     assert own.resend() == []
 
 
-def test_a_package_is_sent_by_its_folder(own: Flame, tmp_path: Path) -> None:
+def test_a_package_is_sent_by_its_folder(flame: Flame, tmp_path: Path) -> None:
     package = tmp_path / "tools_here"
     package.mkdir()
     (package / "__init__.py").write_text("from tools_here.text import shout\n")
     (package / "text.py").write_text("def shout(text):\n    return text.upper()\n")
-    assert own.sendmodule(f"{package}/") == "tools_here"
-    assert own.module("tools_here").shout("a") == "A"
+    assert flame.sendmodule(f"{package}/") == "tools_here"
+    assert flame.module("tools_here").shout("a") == "A"
     (package / "text.py").write_text("def shout(text):\n    return text\n")
-    assert own.resend() == []  # nobody asked to follow it
+    assert flame.resend() == []  # nobody asked to follow it
     with pytest.raises(ModuleNotFoundError, match="there is no file"):
-        own.sendmodule(str(tmp_path / "missing.py"))
+        flame.sendmodule(str(tmp_path / "missing.py"))
 
 
 def test_the_servers_this_client_knows(client: FlameServer) -> None:

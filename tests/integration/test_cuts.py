@@ -66,8 +66,8 @@ def black_hole_for_a_while(relay: Relay) -> None:
 
 @pytest.fixture
 def far(client: FlameServer, relay: Relay) -> Iterator[Flame]:
-    """A session behind the relay."""
-    with connect(relay.address) as flame:
+    """A session behind the relay, the same each time."""
+    with connect(relay.address, session="far") as flame:
         yield flame
         relay.heal()
 

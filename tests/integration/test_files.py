@@ -214,7 +214,7 @@ def test_a_timeout_leaves_the_connection_usable_and_the_copy_goes_on(
     client: FlameServer, relay: Relay, here: Path, there: Path
 ) -> None:
     wanted = make(here / "f", 12 * MIB)
-    with connect(relay.address) as flame:
+    with connect(relay.address, session="far") as flame:
         relay.hold_after(6 * MIB)
         with pytest.raises(FlameTimeout):
             flame.put(here / "f", str(there / "f"), timeout=3.0)
@@ -246,7 +246,7 @@ def test_a_bar_shows_how_it_goes_on(client: FlameServer, here: Path, there: Path
 def test_cuts_in_the_middle_cost_nothing(relay: Relay, here: Path, there: Path, direction: str) -> None:
     source, target = (here, there) if direction == "put" else (there, here)
     wanted = make(source / "f", 24 * MIB)
-    with connect(relay.address) as flame:
+    with connect(relay.address, session="far") as flame:
         relay.hold_after(7 * MIB)
         copying = in_thread(getattr(flame, direction), source / "f", str(target / "f"))
         for so_far in (4, 10):
@@ -320,7 +320,7 @@ def test_large_files_cross_in_bounded_memory(client: FlameServer, here: Path, th
 
 def test_a_copy_does_not_delay_an_interrupt(client: FlameServer, relay: Relay, here: Path, there: Path) -> None:
     make(here / "f", 24 * MIB)
-    with connect(relay.address) as flame:
+    with connect(relay.address, session="far") as flame:
         relay.throttle(2 * MIB)
         copying = in_thread(flame.put, here / "f", str(there / "f"))
         cell = in_thread(flame.run, "running = True\nimport time; time.sleep(60)", quiet=True)
@@ -336,7 +336,7 @@ def test_a_copy_does_not_delay_an_interrupt(client: FlameServer, relay: Relay, h
 
 def test_closing_the_connection_ends_a_copy(relay: Relay, here: Path, there: Path) -> None:
     make(here / "f", 24 * MIB)
-    flame = connect(relay.address)
+    flame = connect(relay.address, session="far")
     relay.throttle(2 * MIB)
     copying = in_thread(flame.put, here / "f", str(there / "f"))
     until(lambda: partials(there))
