@@ -11,9 +11,8 @@ from typing import Any
 
 import nbformat
 import pytest
-import zmq
-from nbclient import NotebookClient
 
+from tests.conformance.executing import Client
 from tests.conformance.frontend import Frontend, Message
 from tests.conformance.kernels import Home, Kernel
 
@@ -273,27 +272,6 @@ def _cells(topic: str) -> list[str]:
 
 
 Both = tuple[nbformat.NotebookNode, nbformat.NotebookNode]
-
-
-class Client(NotebookClient):
-    """Hears of what has come while it answered a widget.
-
-    nbclient says so past asyncio, over the socket that asyncio waits for: what has arrived by then tells of itself only
-    once, to whoever has just sent. Without a look at it a cell may wait until its timeout for a reply that is there.
-    """
-
-    async def async_start_new_kernel_client(self) -> Any:
-        """Connect to the kernel."""
-        client = await super().async_start_new_kernel_client()
-        channel, send = client.shell_channel, client.shell_channel.send
-
-        def send_and_look(message: Any) -> None:
-            send(message)
-            channel.socket.get(zmq.EVENTS)
-
-        channel.send = send_and_look
-        return client
-
 
 _BLOTS = [
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "<uuid>"),
