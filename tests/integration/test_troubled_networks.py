@@ -135,7 +135,7 @@ flame.session.close()
 
 @pytest.fixture
 def impatient(with_limits: Callable[..., FlameServer]) -> FlameServer:
-    """A server that lets go of silent connections soon: some seconds here stands for an hour."""
+    """A server that lets go of silent connections soon: some seconds here stand for an hour."""
     return with_limits(silence_s=3.0)
 
 

@@ -23,11 +23,8 @@ MakeServer = Callable[..., FlameServer]
 @pytest.fixture
 def server(lone_server: MakeServer) -> FlameServer:
     """A server with a warm kernel."""
-    server = lone_server("-p", str(free_port()))
+    server = lone_server("-p", str(free_port()), limits={"warm": 1})
     pair(server.invite)
-    server.stop()
-    (server.home / "config" / "server.toml").write_text("[limits]\nwarm = 1\n")
-    server.start()
     until(lambda: len(server.kernels()) == 1 and worker_is_up(server))
     return server
 
@@ -76,10 +73,7 @@ def test_one_that_dies_is_not_given_to_anybody(server: FlameServer) -> None:
 def test_a_session_on_this_machine_works_in_the_client_s_folder(
     lone_server: MakeServer, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = lone_server("-u", str(folder / "s.sock"))
-    server.stop()
-    (server.home / "config" / "server.toml").write_text("[limits]\nwarm = 1\n")
-    server.start()
+    server = lone_server("-u", str(folder / "s.sock"), limits={"warm": 1})
     until(lambda: worker_is_up(server))
     monkeypatch.chdir(folder)
 
