@@ -2,8 +2,8 @@
 
 A calls lane has a conversation of its own between client and worker: HELLO (one part: the conversation's 16 bytes),
 WELCOME (one part: the worker's 16 bytes, which change when the session is restarted), then numbered messages as in
-``delivery``. The server in between passes the packets on unread. A call is known by the number of the message that
-asked for it.
+``delivery``. The server in between passes the packets on unread. Several requests or answers may come in one message
+(``bundles``). A call is known by a number: that of the message that asked for it times 1,024, and its place in it.
 
 ===========  ==================================================================================================
 message      parts
@@ -35,6 +35,7 @@ from typing import NamedTuple
 
 from flame_kernel.buffers import Buffer
 from flame_kernel.errors import ProtocolError
+from flame_kernel.protocol.bundles import opened
 
 PLAIN = 1  # flag: answer in plain data, and nothing pickled
 ONEWAY = 2  # flag: answer nothing
@@ -42,6 +43,8 @@ RICH = 4  # flag: what the call displays comes as DISPLAY; else its plain text c
 
 _REQUEST = struct.Struct("!BBB")
 _ANSWER = struct.Struct("!BBQ")
+
+_PLACES = 1024  # more than a bundle has
 
 
 class Operation(enum.IntEnum):
@@ -122,15 +125,22 @@ _OUTCOMES = {outcome.value: outcome for outcome in Outcome}
 LAST = frozenset({Outcome.RESULT, Outcome.ERROR, Outcome.REFERENCE})
 
 
-class CallRequest(NamedTuple):
-    """A call, taken apart; its operands are still as they came."""
+class Asked(NamedTuple):
+    """What a request's head says.
+
+    Attributes:
+        operation: What is asked for.
+        format: What its operands are written in.
+        plain: Whether its answer shall be plain data.
+        oneway: Whether it shall have none.
+        rich: Whether what it displays is wanted as it is.
+    """
 
     operation: Operation
     format: int
     plain: bool
     oneway: bool
-    operands: Sequence[Buffer]
-    rich: bool = False
+    rich: bool
 
 
 class CallAnswer(NamedTuple):
@@ -191,23 +201,49 @@ def encode_request(
     return [_REQUEST.pack(operation, form, flags), *operands]
 
 
-def decode_request(parts: Sequence[Buffer]) -> CallRequest:
-    """Take a request apart.
+def decode_requests(message: int, parts: Sequence[Buffer]) -> list[tuple[int, Buffer, Sequence[Buffer]]]:
+    r"""Return the requests in a message.
+
+    Args:
+        message: The message's number.
+        parts: Its parts.
+
+    Returns:
+        Of each the call's number, its head, which :func:`asked` reads, and its operands as they came.
+
+    Raises:
+        ProtocolError: It's empty, or a damaged bundle.
+
+    Example:
+        >>> decode_requests(2, [b"\xff\x08\x01\x00\x08\x01\x00", b"()", b"()"])
+        [(2048, b'\x08\x01\x00', [b'()']), (2049, b'\x08\x01\x00', [b'()'])]
+    """
+    first = call_number(message)
+    return [(first + place, *request) for place, request in enumerate(opened(parts, _REQUEST.size))]
+
+
+@functools.lru_cache(maxsize=64)  # nearly all requests begin with one of a few heads
+def asked(head: bytes) -> Asked:
+    """Read a request's head.
 
     Raises:
         ProtocolError: It isn't one.
     """
     try:
-        operation, form, plain, oneway, rich = _asked(bytes(parts[0]))
-        return CallRequest(operation, form, plain, oneway, parts[1:], rich)
-    except (struct.error, KeyError, IndexError) as error:
+        operation, form, flags = _REQUEST.unpack(head)
+        return Asked(_OPERATIONS[operation], form, bool(flags & PLAIN), bool(flags & ONEWAY), bool(flags & RICH))
+    except (struct.error, KeyError) as error:
         raise ProtocolError("a call arrived that this version of Flame can't read") from error
 
 
-@functools.lru_cache(maxsize=64)  # nearly all requests begin with one of a few heads
-def _asked(head: bytes) -> tuple[Operation, int, bool, bool, bool]:
-    operation, form, flags = _REQUEST.unpack(head)
-    return _OPERATIONS[operation], form, bool(flags & PLAIN), bool(flags & ONEWAY), bool(flags & RICH)
+def call_number(message: int, place: int = 0) -> int:
+    """Return a call's number, given that of the message that asked for it and its place there."""
+    return message * _PLACES + place
+
+
+def message_of(call: int) -> int:
+    """Return the number of the message that asked for a call."""
+    return call // _PLACES
 
 
 def encode_answer(outcome: Outcome, call: int, form: int = 0, parts: Sequence[Buffer] | None = None) -> list[Buffer]:
@@ -216,13 +252,28 @@ def encode_answer(outcome: Outcome, call: int, form: int = 0, parts: Sequence[Bu
 
 
 def decode_answer(parts: Sequence[Buffer]) -> CallAnswer:
-    """Take an answer apart.
+    """Take an answer apart that came by itself.
 
     Raises:
         ProtocolError: It isn't one.
     """
+    if not parts:
+        raise ProtocolError("an answer arrived that is empty")
+    return _answer(parts[0], parts[1:])
+
+
+def decode_answers(parts: Sequence[Buffer]) -> list[CallAnswer]:
+    """Take the answers in a message apart.
+
+    Raises:
+        ProtocolError: Something in it isn't one.
+    """
+    return [_answer(head, values) for head, values in opened(parts, _ANSWER.size)]
+
+
+def _answer(head: Buffer, values: Sequence[Buffer]) -> CallAnswer:
     try:
-        outcome, form, call = _ANSWER.unpack(parts[0])
-        return CallAnswer(_OUTCOMES[outcome], form, call, parts[1:])
-    except (struct.error, KeyError, IndexError) as error:
+        outcome, form, call = _ANSWER.unpack(head)
+        return CallAnswer(_OUTCOMES[outcome], form, call, values)
+    except (struct.error, KeyError) as error:
         raise ProtocolError("an answer arrived that this version of Flame can't read") from error

@@ -167,29 +167,6 @@ class Conversation:
             return Missing(count) if count else None
         return None
 
-    def take_row(self, row: Packet) -> list[Message] | None:
-        """Take messages that come together, as :meth:`take` does one after the other.
-
-        Args:
-            row: ROW.
-
-        Returns:
-            Those that are whole now; ``None`` for a :class:`Hole` before them.
-
-        Raises:
-            ProtocolError: As :meth:`take`.
-        """
-        self._outbox.acknowledge(row.ack)
-        taken = [unpack((part,)) for part in row.parts]  # all can be read, or none counts as received
-        new = self._inbox.accept(row.number, len(taken), sum(map(len, row.parts)))
-        if new is None:
-            return None
-        old = len(taken) - new
-        found = [Message(row.number + place, taken[place]) for place in range(old, len(taken))]
-        if self._assembler is None:
-            return found
-        return [Message(number, whole) for number, parts in found if (whole := self._assembler.take(parts)) is not None]
-
     def place(self, frames: Sequence[Buffer], length: int) -> memoryview | None:
         """Return where a large frame belongs that is about to come, if that is known: then it needn't be moved there.
 

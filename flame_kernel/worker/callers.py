@@ -14,6 +14,7 @@ from typing import Any, Callable
 
 from flame_kernel.buffers import Buffer
 from flame_kernel.errors import FlameError, ProtocolError, SessionRestarted, UnknownHandle
+from flame_kernel.protocol.bundles import bundled, is_bundle
 from flame_kernel.protocol.conversation import Conversation, Hole, Message
 from flame_kernel.protocol.packets import Kind, Packet, decode, encode
 from flame_kernel.worker.admitted import Admitted, Authority
@@ -23,8 +24,6 @@ MAX_CALLERS = 1_000
 
 # Answers wait for others to go with them no longer than this after the last that went, in seconds.
 _AT_LATEST_S = 0.001
-
-_ROW = Kind.ROW  # in Python 3.11 looking up an enum's member takes as long as a small call
 
 Sender = Callable[[Sequence[Buffer]], bool]
 
@@ -42,12 +41,14 @@ class Caller:
         self.name = name
         self.client = client
         self._send = send
+        self._ended: list[Sequence[Buffer]] = []  # answers that wait for others, to go together
+        self._ended_kept: dict[int, Any] = {}  # by call: the value of one of these
         self._kept: dict[int, tuple[int, Any]] = {}  # by call: the number of its answer, and its value
         self._lock = threading.Lock()
         self._conversation = Conversation(pieces=True)
         self._peer: bytes | None = None
         self._sent_at = 0.0
-        self._rows = False  # whether the client reads rows: it has sent one
+        self._bundles = False  # whether the client reads bundles: it has sent one
         self.quick: bool | None = None  # whether its latest call was; ``None`` before there was one
         self.authority = Authority(b"")  # that of the latest connection, which tells what the client may do
 
@@ -69,38 +70,36 @@ class Caller:
             self._send([peer, *self._conversation.greeting(Kind.WELCOME, [epoch])])
             self._flush()
 
-    def take(self, packet: Packet) -> Sequence[Message]:
+    def take(self, packet: Packet) -> Message | None:
         """Take a packet of the client's.
 
         Args:
-            packet: DATA, ROW, ACK or PING.
+            packet: DATA, ACK or PING.
 
         Returns:
-            Its next requests.
+            Its next message; ``None`` where there's none.
 
         Raises:
             ProtocolError: It acknowledges what was never sent, or can't be read.
         """
-        kind = packet.kind
         with self._lock:
             conversation = self._conversation
-            if kind is _ROW:
-                self._rows = True
-                found = conversation.take_row(packet)
-            else:
-                event = conversation.take(packet)
-                found = None if isinstance(event, Hole) else [event] if isinstance(event, Message) else []
-            if found is None:
+            event = conversation.take(packet)
+            if isinstance(event, Hole):
                 if self._peer is not None:
                     self._send([self._peer, *encode(Kind.RESET)])
-                return ()
-            if kind is Kind.PING and self._peer is not None:
+                return None
+            if packet.kind is Kind.PING and self._peer is not None:
                 self._send([self._peer, *conversation.greeting(Kind.PONG, [])])
             else:
                 # The acknowledgement may have made room for answers that wait; and who says much that isn't answered
                 # waits for ours.
                 self._flush()
-        return found
+        if not isinstance(event, Message):
+            return None
+        if is_bundle(event.parts):
+            self._bundles = True
+        return event
 
     def place(self, frames: Sequence[Buffer], length: int) -> memoryview | None:
         r"""Return where a large frame of the client's shall be put; asked by the thread that :meth:`take`\ s."""
@@ -130,10 +129,10 @@ class Caller:
             Whether :meth:`flush` has to follow.
         """
         with self._lock:
-            number = self._conversation.push(parts)
+            self._ended.append(parts)
             if kept:
-                self._kept[call] = (number, kept[0])
-            if later and self._rows and time.monotonic() - self._sent_at < _AT_LATEST_S:
+                self._ended_kept[call] = kept[0]
+            if later and self._bundles and time.monotonic() - self._sent_at < _AT_LATEST_S:
                 return True
             self._flush()
         return False
@@ -175,7 +174,14 @@ class Caller:
     def _flush(self) -> None:
         if self._peer is None:
             return
-        for frames in self._conversation.outgoing(self._rows):
+        if self._ended:
+            for parts, _ in bundled(self._ended):
+                number = self._conversation.push(parts)
+            self._ended.clear()
+            if self._ended_kept:
+                self._kept.update((call, (number, value)) for call, value in self._ended_kept.items())
+                self._ended_kept.clear()
+        for frames in self._conversation.outgoing():
             if not self._send([self._peer, *frames]):
                 # The connection is gone; what was not acknowledged goes out again when the client greets.
                 self._peer = None
@@ -230,37 +236,38 @@ class Callers:
 
     def take(
         self, frames: Sequence[Buffer], origin: Callable[[bytes], Authority] = Authority
-    ) -> Sequence[tuple[Caller, Message, int]]:
-        """Take what arrived, and deal with all of it but new requests.
+    ) -> tuple[Caller, Message, int] | None:
+        """Take what arrived, and deal with all of it but a message.
 
         Args:
             frames: The connection's name, then a packet.
             origin: Returns, given the connection's name, what tells what it may do; asked when it greets.
 
         Returns:
-            New requests: the conversation, the message, and what the packet acknowledges.
+            A new message: the conversation, the message, and what the packet acknowledges; ``None`` where there's none.
         """
         peer = bytes(frames[0])
         try:
             return self._take(peer, decode(frames[1:]), origin)
         except FlameError as error:
             self._send([peer, *encode(Kind.REFUSED, [_refusal(error)])])
-            return ()
+            return None
 
     def _take(
         self, peer: bytes, packet: Packet, origin: Callable[[bytes], Authority]
-    ) -> Sequence[tuple[Caller, Message, int]]:
+    ) -> tuple[Caller, Message, int] | None:
         if packet.kind is Kind.HELLO:
             self._greet(peer, packet, origin(peer))
-            return ()
+            return None
         caller = self._by_peer.get(peer)
         if caller is None or not self._admitted.holds(caller.authority):
             self._send([peer, *encode(Kind.RESET)])
-            return ()
+            return None
         if packet.kind is Kind.BYE:
             self._forget(caller)
-            return ()
-        return [(caller, message, packet.ack) for message in caller.take(packet)]
+            return None
+        message = caller.take(packet)
+        return None if message is None else (caller, message, packet.ack)
 
     def _greet(self, peer: bytes, packet: Packet, authority: Authority) -> None:
         if len(packet.parts) not in (1, 2) or any(len(part) != 16 for part in packet.parts):

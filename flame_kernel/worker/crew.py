@@ -121,12 +121,17 @@ class Crew:
         Args:
             behind: Whether this thread has just carried one out, whose place among those that run it still has.
         """
+        if behind and self._ready:
+            try:
+                return self._ready.popleft()
+            except IndexError:  # another thread was quicker
+                pass
         while True:
             with self._lock:
-                if self._ready and (behind or self._busy < MAX_CALLS):
-                    self._busy += not behind
-                    return self._ready.popleft()
                 self._busy -= behind
+                if self._ready and self._busy < MAX_CALLS:
+                    self._busy += 1
+                    return self._ready.popleft()
             behind = False
             self._catch_up()
             if not self._listen():

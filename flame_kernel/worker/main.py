@@ -11,7 +11,14 @@ from typing import Any
 
 from flame_kernel.buffers import Buffer
 from flame_kernel.errors import FlameError, LimitExceeded, ProtocolError
-from flame_kernel.protocol.calls import CallRequest, Operation, Outcome, decode_request, encode_answer
+from flame_kernel.protocol.calls import (
+    Operation,
+    Outcome,
+    asked,
+    call_number,
+    decode_requests,
+    encode_answer,
+)
 from flame_kernel.protocol.conversation import Message
 from flame_kernel.serialize import load
 from flame_kernel.transport.entrance import Entrance, control_address, open_entrance
@@ -81,14 +88,11 @@ class Worker:
                 return False
             self._absence.look()
             return True
-        for taken in self._callers.take(frames, self._origin):
-            call = self._sort(*taken)
-            if call is None:
-                continue
-            try:
-                self._crew.put(call)
-            except LimitExceeded as error:
-                self._refuse(call, error)
+        taken = self._callers.take(frames, self._origin)
+        if taken is not None:
+            caller, message, ack = taken
+            self._sort(caller, message)
+            caller.forget_kept(ack)
         return True
 
     def _send_answers(self) -> None:
@@ -103,48 +107,60 @@ class Worker:
         frame = self._entrance.frame
         return Authority(peer) if frame is None else self._direct.recognise(peer, frame)
 
-    def _sort(self, caller: Caller, message: Message, ack: int) -> Call | None:
-        """Return what is to be carried out; what is about other calls is done on the spot."""
-        number = message.number
+    def _sort(self, caller: Caller, message: Message) -> None:
+        """Have the calls in a message carried out; what is about other calls is done on the spot."""
         try:
-            request = decode_request(message.parts)
+            requests = decode_requests(message.number, message.parts)
         except FlameError as error:
-            self._answer_error(caller, number, error, plain=False)
-            return None
-        if request.operation in _AT_ONCE:
-            self._at_once(caller, number, request)
-            caller.forget_kept(ack)
-            return None
-        caller.forget_kept(ack)
-        if request.operation in permits.PORTS:
-            self._pass_on(caller, number, request)
-            return None
-        call = Call(caller, number, request)
-        self._running.add(call)
-        return call
+            self._answer_error(caller, call_number(message.number), error, plain=False)
+            return
+        for number, head, operands in requests:
+            try:
+                what = asked(bytes(head))
+            except FlameError as error:
+                self._answer_error(caller, number, error, plain=False)
+                continue
+            call = Call(caller, number, what, operands)
+            if what.operation in _AT_ONCE:
+                self._at_once(call)
+            elif what.operation in permits.PORTS:
+                self._pass_on(call)
+            else:
+                self._wait_for_turn(call)
 
-    def _at_once(self, caller: Caller, number: int, request: CallRequest) -> None:
+    def _wait_for_turn(self, call: Call) -> None:
+        self._running.add(call)
         try:
-            operands = load(request.format, request.operands, request.plain)
-            if request.operation is Operation.HOLD:
+            self._crew.put(call)
+        except LimitExceeded as error:
+            self._running.remove(call)
+            self._refuse(call, error)
+
+    def _refuse(self, call: Call, error: Exception) -> None:
+        if not call.asked.oneway:
+            self._answer_error(call.caller, call.number, error, call.asked.plain)
+
+    def _at_once(self, call: Call) -> None:
+        caller, what = call.caller, call.asked
+        try:
+            operands = load(what.format, call.operands, what.plain)
+            if what.operation is Operation.HOLD:
                 value: Any = ByReference(caller.kept(*_integers(operands, 1)))
             else:
                 value = self._interrupt(operands)
-            parts, _ = answers.encode(value, number, request.plain, self._objects, caller.client)
+            parts, _ = answers.encode(value, call.number, what.plain, self._objects, caller.client)
         except Exception as error:  # noqa: BLE001  # a hostile operand may raise anything; its sender hears of it
-            if not request.oneway:
-                self._answer_error(caller, number, error, request.plain)
+            self._refuse(call, error)
             return
-        if not request.oneway:
+        if not what.oneway:
             caller.answer(parts)
 
-    def _pass_on(self, caller: Caller, number: int, request: CallRequest) -> None:
+    def _pass_on(self, call: Call) -> None:
         try:
-            permits.require(caller.authority.name, request.operation)
-            self._ports.take(caller, number, request)
+            permits.require(call.caller.authority.name, call.asked.operation)
+            self._ports.take(call)
         except FlameError as error:
-            if not request.oneway:
-                self._answer_error(caller, number, error, request.plain)
+            self._refuse(call, error)
 
     def _interrupt(self, operands: Any) -> bool:
         if not isinstance(operands, (tuple, list)) or len(operands) != 2 or not isinstance(operands[0], str):
@@ -152,22 +168,17 @@ class Worker:
         return self._running.interrupt(bytes.fromhex(operands[0]), *_integers(operands[1:], 1))
 
     def _carry_out(self, call: Call) -> None:
-        caller, request = call.caller, call.request
-        number, plain = call.number, request.plain
-
-        def emit(stream: Outcome, text: str) -> None:
-            # A lone surrogate, such as an undecodable file name holds, must not cost the call its result.
-            caller.answer(encode_answer(stream, number, 0, [text.encode("utf-8", "backslashreplace")]))
-
-        sink = None if request.oneway else streams.Sink(emit, call, request.rich)
+        caller, number = call.caller, call.number
+        operation, _, plain, oneway, rich = call.asked
+        sink = None if oneway else streams.Sink(call.say, call, rich)
         value = keep = None
         try:
-            if request.operation in permits.FILES:  # else both have nothing to say
-                permits.require(caller.authority.name, request.operation)
-                self._transfers.require(caller.name, request.operation)
+            if operation in permits.FILES:  # else both have nothing to say
+                permits.require(caller.authority.name, operation)
+                self._transfers.require(caller.name, operation)
             call.begin()
             with streams.printing_to(sink):
-                value = self._run(caller, request)
+                value = self._run(call)
                 parts, keep = answers.encode(value, number, plain, self._objects, caller.client)
             call.end()
         except BaseException as error:  # noqa: BLE001  # SystemExit and KeyboardInterrupt belong to the caller as well
@@ -175,7 +186,7 @@ class Worker:
             keep = False
             parts = _failed(error, number, plain)
             postmortem.keep(error)
-            if request.oneway:
+            if oneway:
                 _tell_of(error)
         self._running.remove(call)
         if sink is None:
@@ -187,17 +198,13 @@ class Worker:
         if caller.end(number, parts, (value,) if keep else (), self._crew.more):
             self._unsent.append(caller)
 
-    def _run(self, caller: Caller, request: CallRequest) -> Any:
-        operands = self._operations.load(request.format, request.operands, request.plain)
-        if request.operation is _RELEASE:
-            self._objects.release(caller.client, _pairs(operands))
+    def _run(self, call: Call) -> Any:
+        operation, form, plain, _, _ = call.asked
+        operands = self._operations.load(form, call.operands, plain)
+        if operation is _RELEASE:
+            self._objects.release(call.caller.client, _pairs(operands))
             return None
-        return self._operations.run(request.operation, operands)
-
-    def _refuse(self, call: Call, error: FlameError) -> None:
-        self._running.remove(call)
-        if not call.request.oneway:
-            self._answer_error(call.caller, call.number, error, call.request.plain)
+        return self._operations.run(operation, operands)
 
     def _answer_error(self, caller: Caller, number: int, error: BaseException, plain: bool) -> None:
         caller.answer(_failed(error, number, plain))

@@ -17,9 +17,9 @@ from flame_kernel.buffers import Buffer
 from flame_kernel.errors import FlameError, ForwardError, LimitExceeded, ProtocolError
 from flame_kernel.ports.dialling import connect, reason
 from flame_kernel.ports.stream import Stream
-from flame_kernel.protocol.calls import CallRequest, Operation, Outcome, encode_answer
+from flame_kernel.protocol.calls import Operation, Outcome, encode_answer
 from flame_kernel.serialize import Format, Parts, dump, load
-from flame_kernel.worker import failures
+from flame_kernel.worker import failures, running
 from flame_kernel.worker.absence import LEASE_S
 from flame_kernel.worker.callers import Caller
 
@@ -105,25 +105,24 @@ class Ports:
         self._callers: dict[bytes, Caller] = {}
         self._looking = False
 
-    def take(self, caller: Caller, number: int, request: CallRequest) -> None:
+    def take(self, request: running.Call) -> None:
         """Take a client's request; what comes of it is said when it comes.
 
         Args:
-            caller: The client.
-            number: The request's number.
             request: One of those about ports.
 
         Raises:
             ProtocolError: It makes no sense.
         """
-        operands = load(request.format, request.operands, plain=True)
+        operation = request.asked.operation
+        operands = load(request.asked.format, request.operands, plain=True)
         if not isinstance(operands, Parts) or not isinstance(operands.value, list):
-            raise ProtocolError(f"a request about a port came without what {request.operation.name.lower()} needs")
+            raise ProtocolError(f"a request about a port came without what {operation.name.lower()} needs")
         values, pieces = operands.value, list(operands.buffers)
-        if [type(value) for value in values] != _OPERANDS[request.operation]:
-            raise ProtocolError(f"a request about a port came without what {request.operation.name.lower()} needs")
+        if [type(value) for value in values] != _OPERANDS[operation]:
+            raise ProtocolError(f"a request about a port came without what {operation.name.lower()} needs")
         loop = self._require_loop()
-        loop.call_soon_threadsafe(self._take, caller, number, request.operation, values, pieces)
+        loop.call_soon_threadsafe(self._take, request.caller, request.number, operation, values, pieces)
 
     def left(self, name: bytes) -> None:
         """End what belongs to a conversation that has ended."""

@@ -13,11 +13,13 @@ import enum
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Callable
 
-from flame_kernel.protocol.calls import CallRequest
+from flame_kernel.buffers import Buffer
+from flame_kernel.protocol.calls import Asked, Outcome, encode_answer
 from flame_kernel.worker.callers import Caller
 
 # Interrupts that come faster than this, in seconds, count as one: they must not hit the clearing up after the first.
@@ -38,22 +40,32 @@ class Call:
 
     Args:
         caller: Whose it is.
-        number: The number of the message that asked for it.
-        request: What is asked.
+        number: Its number.
+        asked: What is asked.
+        operands: With what, as it came.
+
+    Attributes:
+        processes: What it has started.
     """
 
-    __slots__ = ("_due", "_last", "_lock", "_state", "_thread", "caller", "number", "processes", "request")
+    __slots__ = ("_due", "_last", "_lock", "_state", "_thread", "asked", "caller", "number", "operands", "processes")
 
-    def __init__(self, caller: Caller, number: int, request: CallRequest) -> None:
+    def __init__(self, caller: Caller, number: int, asked: Asked, operands: Sequence[Buffer]) -> None:
         self.caller = caller
         self.number = number
-        self.request = request
-        self.processes: list[Any] = []  # what it has started
+        self.asked = asked
+        self.operands = operands
+        self.processes: list[Any] = []
         self._lock = threading.Lock()
         self._state = State.WAITING
         self._thread = 0
         self._due = False
         self._last = -_AGAIN_AFTER_S
+
+    def say(self, stream: Outcome, text: str) -> None:
+        """Tell its caller what it prints or displays."""
+        # A lone surrogate, such as an undecodable file name holds, must not cost the call its result.
+        self.caller.answer(encode_answer(stream, self.number, 0, [text.encode("utf-8", "backslashreplace")]))
 
     def begin(self) -> None:
         """It runs on this thread from now on.

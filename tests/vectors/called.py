@@ -7,6 +7,7 @@ from typing import Any
 
 from flame_kernel.buffers import Buffer
 from flame_kernel.protocol import calls
+from flame_kernel.protocol.bundles import bundled
 from flame_kernel.protocol.calls import Operation, Outcome, encode_answer, encode_request
 from flame_kernel.protocol.fragments import split
 from flame_kernel.protocol.references import Reference
@@ -80,6 +81,11 @@ def call_vectors() -> Vectors:
         }
         for name, outcome, call, form, written, value in told
     ]
+    asked_together = [encode_request(Operation.EVALUATE, *dump([text], True), plain=True) for text in ("1 + 1", "x")]
+    told_together = [
+        encode_answer(Outcome.RESULT, calls.call_number(7, 1), *dump(2, True)),
+        encode_answer(Outcome.ERROR, calls.call_number(7, 0), Format.JSON, [failure.encode()]),
+    ]
     return {
         "about": "Requests on the calls lane, and their answers; pickled ones are for those who have Python",
         "operations": {operation.name: int(operation) for operation in Operation},
@@ -87,7 +93,22 @@ def call_vectors() -> Vectors:
         "formats": {form.name: int(form) for form in Format},
         "requests": requests,
         "answers": answers,
+        "bundles": [
+            _bundle("requests, in message 7", asked_together, [calls.call_number(7, place) for place in (0, 1)]),
+            _bundle("answers, the second first", told_together, [calls.call_number(7, place) for place in (1, 0)]),
+        ],
+        "invalid": [
+            {"name": "a bundle of nothing", "parts": ["ff"]},
+            {"name": "a bundle of requests with a head too few", "parts": ["ff010201", "5b5d", "5b5d"]},
+            {"name": "a bundle of requests with a part too few", "parts": ["ff010201010201", "5b5d"]},
+        ],
     }
+
+
+def _bundle(name: str, messages: list[list[Buffer]], numbers: list[int]) -> Vectors:
+    ((parts, _),) = bundled(messages)
+    held = [{"call": number, "parts": all_in_hex(message)} for number, message in zip(numbers, messages, strict=True)]
+    return {"name": name, "parts": all_in_hex(parts), "holds": held}
 
 
 def _dumped(value: Any) -> bytes:

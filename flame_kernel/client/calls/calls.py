@@ -234,7 +234,7 @@ class Calls:
     def _make_pipeline(self, plain: bool) -> Pipeline:
         wake, place = Wake(), self._place
         talk = WorkerConversation(
-            self._context, place.endpoint, place.session, self._client, wake, place.conversation, place.ways, rows=True
+            self._context, place.endpoint, place.session, self._client, wake, place.conversation, place.ways
         )
         return Pipeline(talk, wake, plain, place.most_bytes)
 

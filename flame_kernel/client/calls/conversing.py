@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
 from collections.abc import Sequence
 
 import zmq
@@ -37,7 +36,6 @@ class WorkerConversation:
         wake: Rung to end a wait.
         conversation: The client's conversation on the session lane, by which a session is found that was renamed.
         ways: The ways to the worker; that through the server alone unless given.
-        rows: Send what is said together in one packet; answers may come so from then on.
 
     Attributes:
         direct: Whether it goes straight to the worker now.
@@ -52,9 +50,7 @@ class WorkerConversation:
         wake: Wake,
         conversation: str = "",
         ways: Ways | None = None,
-        rows: bool = False,
     ) -> None:
-        self._rows = rows
         self._approach = Approach(context, ways or Ways(endpoint), wake, self._place)
         self._attachment = conversation
         self.endpoint = endpoint
@@ -66,12 +62,6 @@ class WorkerConversation:
         self._connection: Connection | None = None
         self._epoch = b""
         self.direct = False
-        self._row: deque[Packet] = deque()  # what came together, and has not been taken yet
-
-    @property
-    def arrived(self) -> bool:
-        """Whether the next message is here already."""
-        return bool(self._row)
 
     @property
     def name(self) -> str:
@@ -100,7 +90,7 @@ class WorkerConversation:
     def flush(self) -> None:
         """Send what may be sent now, and acknowledge what presses."""
         if self._connection is not None:
-            for frames in self._conversation.outgoing(self._rows):
+            for frames in self._conversation.outgoing():
                 self._connection.send(frames)
 
     def next(self, deadline: float | None, *, waiting: bool, until: float | None = None) -> Message | None:
@@ -124,15 +114,11 @@ class WorkerConversation:
             if self._connection is None:
                 self.connect(deadline, waiting=waiting)
                 self.flush()
-            # One message of a row after the other: what is acknowledged has been dealt with.
-            packet = self._row.popleft() if self._row else self._receive(until or deadline)
+            packet = self._receive(until or deadline)
             if packet is None:
                 if not self._is_gone():
                     return None
                 self._let_go()
-                continue
-            if packet.kind is Kind.ROW:
-                self._row.extend(packets.each(packet))
                 continue
             try:
                 event = self._conversation.take(packet)
@@ -187,7 +173,6 @@ class WorkerConversation:
 
     def drop(self) -> None:
         """Let go of the connection; the conversation goes on over the next."""
-        self._row.clear()  # what was not taken is sent again
         self.direct = False
         if self._connection is not None:
             self._connection.close()

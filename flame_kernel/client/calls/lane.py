@@ -19,7 +19,15 @@ from flame_kernel.client.calls.conversing import WorkerConversation
 from flame_kernel.client.calls.ways import Ways
 from flame_kernel.client.links.limits import require_size
 from flame_kernel.errors import FlameError, FlameTimeout, LinkLost
-from flame_kernel.protocol.calls import LAST, CallAnswer, Operation, Outcome, decode_answer, encode_request
+from flame_kernel.protocol.calls import (
+    LAST,
+    CallAnswer,
+    Operation,
+    Outcome,
+    call_number,
+    decode_answer,
+    encode_request,
+)
 from flame_kernel.serialize import dump
 from flame_kernel.transport.interface import Endpoint
 from flame_kernel.transport.waking import Wake
@@ -92,7 +100,7 @@ class Lane:
             talk.improve()
         if not talk.connected:
             talk.connect(deadline, waiting=False)
-        number = self.number = talk.push(request)
+        number = self.number = call_number(talk.push(request))
         talk.flush()
         interrupted = False
         while True:
@@ -134,7 +142,7 @@ class Lane:
             self.talk.improve()
         if not self.talk.connected:
             self.talk.connect(deadline, waiting=False)
-        number = self.talk.push(request)
+        number = call_number(self.talk.push(request))
         self.talk.flush()
         return number
 

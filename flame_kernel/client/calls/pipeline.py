@@ -16,8 +16,16 @@ from flame_kernel.buffers import Buffer
 from flame_kernel.client.calls.conversing import WorkerConversation
 from flame_kernel.client.links.limits import require_size
 from flame_kernel.errors import FlameError, LinkLost, ProtocolError
-from flame_kernel.protocol.calls import LAST, CallAnswer, Operation, decode_answer, encode_request
-from flame_kernel.protocol.conversation import Message
+from flame_kernel.protocol.bundles import bundled
+from flame_kernel.protocol.calls import (
+    LAST,
+    CallAnswer,
+    Operation,
+    call_number,
+    decode_answers,
+    encode_request,
+    message_of,
+)
 from flame_kernel.serialize import dump
 from flame_kernel.transport.waking import Wake
 
@@ -220,55 +228,69 @@ class Pipeline:
         message = talk.next(self._until if self._closing else None, waiting=waiting, until=until)
         if message is None:
             self._wake.hush()
-        while message is not None:
-            self._take(message)
-            # What is here already may be but a piece of a message, whose rest is not to be waited for here.
-            message = talk.next(None, waiting=waiting, until=time.monotonic()) if talk.arrived else None
+        else:
+            self._take(decode_answers(message.parts))
 
     def _take_orders(self) -> bool:
         """Say what was submitted, as much of it as may be under way; false when nothing was."""
         lively = bool(self._orders)
-        queued, under_way, push = self._queued, self._under_way, self._talk.push
+        queued = self._queued
         while self._orders:
             queued.append(self._orders.popleft())
-        while queued and len(under_way) < MAX_UNDER_WAY:
+        wanted: list[Order] = []
+        room = MAX_UNDER_WAY - len(self._under_way)
+        while queued and len(wanted) < room:
             order = queued.popleft()
             if self._closing and not order.oneway:
                 _fail(order, LinkLost(_CLOSED))
-                continue
-            if order.waiter is not None and not order.waiter.on_sent():
+            elif order.waiter is None or order.waiter.on_sent():
+                wanted.append(order)
+            else:
                 order.forget()
-                continue
-            number = order.number = self._last = push(order.request)
-            order.request = ()  # the conversation keeps it until it has arrived
-            if not order.oneway:
-                under_way[number] = order
-            elif order.waiter is not None:
-                self._posted.append(order)
+        self._send(wanted)
         while self._interrupts:
             order = self._interrupts.popleft()
             if order.number in self._under_way:
-                self._say(Operation.INTERRUPT, (self._talk.name, order.number), oneway=True)
+                self._last = self._talk.push(
+                    self._request(Operation.INTERRUPT, (self._talk.name, order.number), oneway=True)
+                )
         return lively
 
-    def _take(self, message: Message) -> None:
-        answer = decode_answer(message.parts)
-        last = answer.outcome in LAST
-        order = self._under_way.pop(answer.call, None) if last else self._under_way.get(answer.call)
-        if order is None or order.waiter is None:
-            return
-        if not order.waiter.on_answer(answer):
-            # Nothing acknowledges the answer before this has been said, so the worker still has the value.
-            order.number = self._say(Operation.HOLD, (answer.call,))
-            self._under_way[order.number] = order
-            self._talk.flush()  # before more is taken, of which this would tell
-        elif last:
-            order.forget()
+    def _send(self, orders: Sequence[Order]) -> None:
+        ahead = iter(orders)
+        for parts, count in bundled([order.request for order in orders]):
+            self._last = self._talk.push(parts)
+            first = call_number(self._last)
+            for number, order in zip(range(first, first + count), ahead, strict=False):
+                order.number = number
+                order.request = ()  # the conversation keeps it until it has arrived
+                if not order.oneway:
+                    self._under_way[number] = order
+                elif order.waiter is not None:
+                    self._posted.append(order)
 
-    def _say(self, operation: Operation, operands: Any, oneway: bool = False) -> int:
+    def _take(self, answers: Sequence[CallAnswer]) -> None:
+        under_way = self._under_way
+        to_hold: list[Order] = []
+        for answer in answers:
+            last = answer.outcome in LAST
+            order = under_way.pop(answer.call, None) if last else under_way.get(answer.call)
+            if order is None or order.waiter is None:
+                continue
+            if not order.waiter.on_answer(answer):
+                order.request = self._request(Operation.HOLD, (answer.call,))
+                to_hold.append(order)
+            elif last:
+                order.forget()
+        if to_hold:
+            # Nothing acknowledges the answers before this has been said, all of it at once, so the worker still has
+            # the values.
+            self._send(to_hold)
+            self._talk.flush()  # before more is taken, of which this would tell
+
+    def _request(self, operation: Operation, operands: Any, oneway: bool = False) -> list[Buffer]:
         form, parts = dump(operands, self._plain)
-        self._last = self._talk.push(encode_request(operation, form, parts, self._plain, oneway))
-        return self._last
+        return encode_request(operation, form, parts, self._plain, oneway)
 
     def _finished(self) -> bool:
         if not self._closing:
@@ -278,7 +300,7 @@ class Pipeline:
         return said or time.monotonic() >= self._until
 
     def _forget_heard(self) -> None:
-        while self._posted and self._posted[0].number <= self._last - self._talk.unheard:
+        while self._posted and message_of(self._posted[0].number) <= self._last - self._talk.unheard:
             self._posted.popleft().forget()
 
     def _fail_all(self, error: FlameError) -> None:

@@ -7,39 +7,77 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flame_kernel.errors import ProtocolError
+from flame_kernel.protocol.bundles import bundled
 from flame_kernel.protocol.calls import (
     Failure,
     Operation,
     Outcome,
+    asked,
+    call_number,
     decode_answer,
-    decode_request,
+    decode_answers,
+    decode_requests,
     encode_answer,
     encode_request,
+    message_of,
 )
 
 some_parts = st.lists(st.binary(max_size=20), max_size=4)
 form = st.integers(0, 255)
 
 
-@given(operation=st.sampled_from(Operation), form=form, parts=some_parts, plain=st.booleans())
-def test_a_request_comes_out_as_it_went_in(operation: Operation, form: int, parts: list[bytes], plain: bool) -> None:
-    request = decode_request(encode_request(operation, form, parts, plain))
+flag = st.booleans()
+number = st.integers(1, 2**53)
 
-    assert (request.operation, request.format, request.operands, request.plain) == (operation, form, parts, plain)
+
+@given(sent=st.tuples(st.sampled_from(Operation), form, flag, flag, flag), parts=some_parts, message=number)
+def test_a_request_comes_out_as_it_went_in(
+    sent: tuple[Operation, int, bool, bool, bool], parts: list[bytes], message: int
+) -> None:
+    operation, form, plain, oneway, rich = sent
+    ((call, head, operands),) = decode_requests(message, encode_request(operation, form, parts, plain, oneway, rich))
+
+    assert (call, asked(bytes(head)), operands) == (call_number(message), sent, parts)
+
+
+@given(requests=st.lists(st.tuples(st.sampled_from(Operation), st.binary(max_size=20)), max_size=200), message=number)
+def test_requests_of_a_bundle_are_numbered_by_their_places(
+    requests: list[tuple[Operation, bytes]], message: int
+) -> None:
+    found = []
+    for parts, count in bundled([encode_request(operation, 1, [operand]) for operation, operand in requests]):
+        read = decode_requests(message, parts)
+        assert [call for call, _, _ in read] == [call_number(message, place) for place in range(count)]
+        assert {message_of(call) for call, _, _ in read} == {message}
+        found += [(asked(bytes(head)).operation, *operands) for _, head, operands in read]
+    assert found == requests
+
+
+@given(answers=st.lists(st.tuples(st.sampled_from(Outcome), number, st.binary(max_size=20)), max_size=200))
+def test_answers_of_a_bundle_come_out_as_they_went_in(answers: list[tuple[Outcome, int, bytes]]) -> None:
+    messages = bundled([encode_answer(outcome, call, 1, [value]) for outcome, call, value in answers])
+    read = [answer for parts, _ in messages for answer in decode_answers(parts)]
+
+    assert [(answer.outcome, answer.call, *answer.parts) for answer in read] == answers
 
 
 @given(outcome=st.sampled_from(Outcome), call=st.integers(0, 2**64 - 1), form=form, parts=some_parts)
 def test_an_answer_comes_out_as_it_went_in(outcome: Outcome, call: int, form: int, parts: list[bytes]) -> None:
-    answer = decode_answer(encode_answer(outcome, call, form, parts))
+    sent = encode_answer(outcome, call, form, parts)
+    answer = decode_answer(sent)
 
+    assert decode_answers(sent) == [answer]
     assert (answer.outcome, answer.call, answer.format, answer.parts) == (outcome, call, form, parts)
 
 
 @given(parts=some_parts)
 def test_arbitrary_parts_are_read_or_refused(parts: list[bytes]) -> None:
-    for read in (decode_request, decode_answer):
+    for read in (decode_answer, decode_answers):
         with contextlib.suppress(ProtocolError):
             read(parts)
+    with contextlib.suppress(ProtocolError):
+        for _, head, _ in decode_requests(1, parts):
+            asked(bytes(head))
 
 
 @given(ename=st.text(), evalue=st.text(), traceback=st.text())

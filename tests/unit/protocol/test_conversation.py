@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from flame_kernel.buffers import Buffer
-from flame_kernel.errors import ProtocolError
 from flame_kernel.protocol.conversation import Conversation, Hole, Message, Missing
 from flame_kernel.protocol.delivery import Outbox
-from flame_kernel.protocol.fragments import WHOLE
 from flame_kernel.protocol.frames import pack
 from flame_kernel.protocol.packets import Kind, Packet, decode, each, encode
 
@@ -83,57 +80,6 @@ def test_messages_go_together_in_as_few_packets_as_hold_them() -> None:
     assert [packet.kind for packet in carried] == kinds
     heard = [there.take(packet) for row in carried for packet in each(row)]
     assert heard == [Message(number, [part]) for number, part in enumerate(said, 1)]
-
-
-def row_of(sender: Conversation, *said: bytes) -> Packet:
-    for part in said:
-        sender.push([part])
-    (frames,) = sender.outgoing(rows=True)
-    return decode(frames)
-
-
-def test_a_row_is_taken_as_its_messages_are_one_after_the_other() -> None:
-    here, there = Conversation(), Conversation()
-    row = row_of(here, b"a", b"b", b"c")
-    there.take(each(row)[0])
-
-    assert there.take_row(row) == [Message(2, [b"b"]), Message(3, [b"c"])]
-    assert there.take_row(row) == []
-    assert there.received == 3
-
-
-def test_a_row_after_a_loss_is_a_hole() -> None:
-    here, there = Conversation(), Conversation()
-    row_of(here, b"a", b"b")
-
-    assert there.take_row(row_of(here, b"c", b"d")) is None
-    assert there.received == 0
-
-
-def test_nothing_of_a_row_that_can_not_be_read_counts_as_received() -> None:
-    here, there = Conversation(), Conversation()
-    row = row_of(here, b"a", b"b")
-
-    with pytest.raises(ProtocolError):
-        there.take_row(row._replace(parts=[row.parts[0], b"cut"]))
-    assert there.take_row(row) == [Message(1, [b"a"]), Message(2, [b"b"])]
-
-
-def test_a_row_may_hold_pieces() -> None:
-    here, there = Conversation(pieces=True), Conversation(pieces=True)
-    whole = [b"head", bytes(WHOLE)]
-    here.push([b"small"])
-    here.push(whole)
-    found: list[Message] = []
-    while rows := here.outgoing(rows=True):
-        for frames in rows:
-            packet = decode(frames)
-            if packet.kind is Kind.ROW:
-                found += there.take_row(packet) or []
-            elif isinstance(event := there.take(packet), Message):
-                found.append(event)
-        here.take(decode(there.acknowledge()))
-    assert [message.parts for message in found] == [[b"small"], whole]
 
 
 def test_what_could_not_be_kept_is_counted() -> None:
@@ -213,18 +159,12 @@ class Network(RuleBasedStateMachine):
 
     def take(self, end: End, frames: Frames) -> None:
         packet = decode(frames)
-        if packet.kind is Kind.ROW and end is self.server:  # as a worker takes it, and the client one by one
-            found = end.conversation.take_row(packet)
-            end.open = end.open and found is not None
-            for message in found or ():
-                self.note(end, message)
-        else:
-            for one in each(packet):
-                event = end.conversation.take(one)
-                if isinstance(event, Hole):
-                    end.open = False
-                    break
-                self.note(end, event)
+        for one in each(packet):
+            event = end.conversation.take(one)
+            if isinstance(event, Hole):
+                end.open = False
+                break
+            self.note(end, event)
         other = self.other(end)
         other.sent = [(number, weight) for number, weight in other.sent if number > end.heard or not end.open]
         end.send()

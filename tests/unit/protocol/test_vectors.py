@@ -12,7 +12,7 @@ import pytest
 
 from flame_kernel.errors import ProtocolError
 from flame_kernel.protocol import messages, packets
-from flame_kernel.protocol.calls import Operation
+from flame_kernel.protocol.calls import Operation, decode_requests
 from flame_kernel.protocol.fragments import Assembler
 from flame_kernel.worker.operators import OPERATORS
 from tests.vectors.generate import FOLDER, as_text, everything
@@ -50,6 +50,12 @@ def test_fragments_that_are_to_be_refused_are_refused() -> None:
             assert assembler.take(message) is None
         with pytest.raises(ProtocolError):
             assembler.take(last)
+
+
+def test_bundles_that_are_to_be_refused_are_refused() -> None:
+    for vector in EVERYTHING["calls.json"]["invalid"]:
+        with pytest.raises(ProtocolError):
+            decode_requests(1, [from_hex(part) for part in vector["parts"]])
 
 
 @pytest.mark.parametrize("kind", packets.Kind, ids=lambda kind: kind.name)

@@ -10,9 +10,9 @@ import pytest
 
 import flame_kernel.worker.callers as callers_module
 from flame_kernel.buffers import Buffer
-from flame_kernel.protocol.conversation import Conversation
-from flame_kernel.protocol.frames import pack
-from flame_kernel.protocol.packets import Kind, Packet, decode, each, encode
+from flame_kernel.errors import UnknownHandle
+from flame_kernel.protocol.bundles import bundled
+from flame_kernel.protocol.packets import Kind, Packet, decode, encode
 from flame_kernel.worker.callers import Caller, Callers
 
 EPOCH = b"e" * 16
@@ -49,7 +49,7 @@ def callers(wire: Wire) -> Callers:
 
 def say(callers: Callers, peer: bytes, kind: Kind, *parts: bytes, number: int = 0, ack: int = 0) -> Any:
     taken = callers.take([peer, *encode(kind, list(parts), number=number, ack=ack)])
-    return taken[0][:2] if taken else None
+    return taken and taken[:2]
 
 
 def asked(callers: Callers, peer: bytes, number: int) -> Caller:
@@ -183,51 +183,61 @@ def test_much_that_is_not_answered_is_acknowledged(callers: Callers, wire: Wire)
     assert max(packet.ack for _, packet in wire.sent) > 200
 
 
-def test_a_row_is_taken_once_and_answered_in_rows(
+def bundle_of(*texts: bytes) -> list[Buffer]:
+    ((parts, _),) = bundled([[b"h", text] for text in texts])
+    return list(parts)
+
+
+def test_a_bundle_is_taken_once_and_answered_in_bundles(
     callers: Callers, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(callers_module, "_AT_LATEST_S", 60.0)
     say(callers, b"p1", Kind.HELLO, ANN)
-    client = Conversation()
-    for text in (b"one", b"two", b"three"):
-        client.push([text])
-    (row,) = client.outgoing(rows=True)
-    taken = callers.take([b"p1", *row])
+    asked_for = bundle_of(b"one", b"two", b"three")
+    caller, message = say(callers, b"p1", Kind.DATA, *asked_for, number=1)
 
-    assert [(message.number, bytes(message.parts[0])) for _, message, _ in taken] == [
-        (1, b"one"),
-        (2, b"two"),
-        (3, b"three"),
-    ]
-    assert not callers.take([b"p1", *row])
-    caller = taken[0][0]
+    assert message.parts == asked_for
+    assert say(callers, b"p1", Kind.DATA, *asked_for, number=1) is None
     caller.answer([b"printed"])  # goes at once, and what comes soon after it waits
     wire.sent.clear()
-    assert caller.end(1, [b"1"], (), later=True)
-    assert caller.end(2, [b"2"], (), later=True)
+    assert caller.end(1, [b"h", b"1"], (), later=True)
+    assert caller.end(2, [b"h", b"2"], (), later=True)
     assert wire.sent == []
-    assert not caller.end(3, [b"3"], (), later=False)
+    assert not caller.end(3, [b"h", b"3"], (), later=False)
     ((_, packet),) = wire.sent
-    assert (packet.kind, [one.number for one in each(packet)]) == (Kind.ROW, [2, 3, 4])
+    assert (packet.kind, packet.number, packet.parts) == (Kind.DATA, 2, bundle_of(b"1", b"2", b"3"))
 
 
-def test_who_sends_no_rows_is_sent_none(callers: Callers, wire: Wire) -> None:
+def test_who_sends_no_bundles_is_sent_none(callers: Callers, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(callers_module, "_AT_LATEST_S", 60.0)
     say(callers, b"p1", Kind.HELLO, ANN)
     caller = asked(callers, b"p1", 1)
-    assert not caller.end(1, [b"1"], (), later=True)
+    caller.answer([b"printed"])
+    assert not caller.end(1, [b"h", b"1"], (), later=True)
     wire.gone.add(b"p1")
     for number in (2, 3):
-        caller.answer([b"%d" % number])
+        caller.end(number, [b"h", b"%d" % number], (), later=False)
     wire.gone.clear()
-    say(callers, b"p2", Kind.HELLO, ANN, ack=1)
-    assert wire.kinds(b"p1") == [Kind.WELCOME, Kind.DATA]
-    assert wire.kinds(b"p2") == [Kind.WELCOME, Kind.DATA, Kind.DATA]
+    say(callers, b"p2", Kind.HELLO, ANN, ack=2)
+    assert [packet.parts for peer, packet in wire.sent if peer == b"p2"] == [[EPOCH], [b"h", b"2"], [b"h", b"3"]]
 
 
-def test_a_row_with_a_message_that_is_cut_short_is_refused_whole(callers: Callers, wire: Wire) -> None:
+def test_values_of_answers_that_went_together_are_kept_until_that_is_acknowledged(
+    callers: Callers, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(callers_module, "_AT_LATEST_S", 60.0)
     say(callers, b"p1", Kind.HELLO, ANN)
-    row = encode(Kind.ROW, [pack([b"one"])[0], pack([b"two"])[0][:-1]], number=1)
+    caller, _ = say(callers, b"p1", Kind.DATA, *bundle_of(b"one", b"two"), number=1)
+    caller.answer([b"printed"])
+    first, second, third = object(), object(), object()
+    assert caller.end(7, [b"h", b"1"], (first,), later=True)
+    assert not caller.end(8, [b"h", b"2"], (second,), later=False)
+    assert not caller.end(9, [b"h", b"3"], (third,), later=False)
+    assert [packet.number for _, packet in wire.sent[1:]] == [1, 2, 3]
 
-    assert not callers.take([b"p1", *row])
-    assert wire.kinds(b"p1")[-1] is Kind.REFUSED
-    asked(callers, b"p1", 1)
+    caller.forget_kept(1)
+    assert caller.kept(7) is first
+    caller.forget_kept(2)
+    with pytest.raises(UnknownHandle):
+        caller.kept(8)
+    assert caller.kept(9) is third

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import struct
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from flame_kernel.protocol import calls, packets
 from flame_kernel.protocol.calls import Failure, Operation, Outcome
+from flame_kernel.protocol.conversation import Message
 from flame_kernel.protocol.packets import Kind, decode
 from flame_kernel.serialize import Format, dump
 from flame_kernel.worker.main import Worker
@@ -94,16 +96,38 @@ def refused(client: Client, request: list[Any]) -> str:
 
 @lasting
 @given(
-    head=st.binary(max_size=5).filter(lambda head: head[:1] != b"\0"),  # such a one is no request, but a piece of one
+    # Such a one is no request, but a piece of one, or several.
+    head=st.binary(max_size=5).filter(lambda head: head[:1] not in (b"\0", b"\xff")),
     rest=st.lists(st.binary(max_size=20), max_size=3),
 )
 def test_requests_that_are_none(hostile: Client, honest: Client, head: bytes, rest: list[bytes]) -> None:
     try:
-        oneway = calls.decode_request([head, *rest]).oneway
+        oneway = calls.asked(head).oneway
     except calls.ProtocolError:
         oneway = False
     if not oneway and (len(head) < 2 or head[1] != Format.PICKLE):  # a pickle that is random bytes may do anything
         refused(hostile, [head, *rest])
+    assert honest.value(Operation.EVALUATE, "1") == 1
+
+
+@lasting
+@given(
+    heads=st.lists(st.binary(min_size=3, max_size=3), max_size=4), odd=st.binary(max_size=2), parts=st.integers(0, 4)
+)
+def test_bundles_that_are_none(hostile: Client, honest: Client, heads: list[bytes], odd: bytes, parts: int) -> None:
+    message = [b"\xff" + b"".join(heads) + odd, *[b"}"] * parts]
+    known = []
+    with contextlib.suppress(calls.ProtocolError):
+        for _, head, _ in calls.decode_requests(1, message):
+            with contextlib.suppress(calls.ProtocolError):
+                known.append(calls.asked(bytes(head)).oneway)
+    expected = parts - sum(known) if not odd and parts == len(heads) and parts else 1
+    hostile.conversation.push(message)
+    hostile.flush()
+    while expected:
+        event = hostile.conversation.take(decode(hostile.socket.recv_multipart()))
+        if isinstance(event, Message):
+            expected -= sum(answer.outcome in calls.LAST for answer in calls.decode_answers(event.parts))
     assert honest.value(Operation.EVALUATE, "1") == 1
 
 

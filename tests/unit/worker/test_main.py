@@ -14,9 +14,10 @@ import pytest
 import zmq
 
 from flame_kernel.protocol import calls
+from flame_kernel.protocol.bundles import MOST, bundled
 from flame_kernel.protocol.calls import CallAnswer, Operation, Outcome
 from flame_kernel.protocol.conversation import Conversation, Message
-from flame_kernel.protocol.packets import Kind, decode, each, encode
+from flame_kernel.protocol.packets import Kind, decode, encode
 from flame_kernel.protocol.references import Reference
 from flame_kernel.serialize import dump, load
 from flame_kernel.worker import callers, crew
@@ -41,9 +42,17 @@ class Client:
 
     def ask(self, operation: Operation, *operands: Any, plain: bool = False) -> int:
         form, parts = dump(operands, plain)
-        number = self.conversation.push(calls.encode_request(operation, form, parts, plain))
+        message = self.conversation.push(calls.encode_request(operation, form, parts, plain))
         self.flush()
-        return number
+        return calls.call_number(message)
+
+    def ask_together(self, *expressions: str) -> list[int]:
+        """Ask for the values of expressions in one message."""
+        requests = [calls.encode_request(Operation.EVALUATE, *dump((expression,))) for expression in expressions]
+        ((parts, count),) = bundled(requests)
+        message = self.conversation.push(parts)
+        self.flush()
+        return [calls.call_number(message, place) for place in range(count)]
 
     def flush(self) -> None:
         for frames in self.conversation.outgoing():
@@ -265,17 +274,11 @@ def test_one_more_call_than_may_wait_is_refused_and_the_others_are_carried_out(
     assert bob.value(Operation.EVALUATE, "1") == 1
 
 
-def test_what_came_in_one_packet_runs_side_by_side_where_it_is_slow(place: Place) -> None:
+def test_what_came_in_one_message_runs_side_by_side_where_it_is_slow(place: Place) -> None:
     gates = [threading.Event() for _ in range(3)]
     place.namespace["gates"] = gates
     client = place.client()
-    numbers = [
-        client.conversation.push(calls.encode_request(Operation.EVALUATE, *dump((f"gates[{n}].wait(10)",))))
-        for n in range(3)
-    ]
-    numbers.append(client.conversation.push(calls.encode_request(Operation.EVALUATE, *dump(("1 + 1",)))))
-    (row,) = client.conversation.outgoing(rows=True)
-    client.socket.send_multipart(row)
+    numbers = client.ask_together(*(f"gates[{n}].wait(10)" for n in range(3)), "1 + 1")
 
     order = []
     for gate in (None, *reversed(gates)):
@@ -285,7 +288,7 @@ def test_what_came_in_one_packet_runs_side_by_side_where_it_is_slow(place: Place
     assert order == numbers[::-1]
 
 
-def test_quick_calls_of_one_packet_are_answered_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quick_calls_of_one_message_are_answered_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(callers, "_AT_LATEST_S", 60.0)
     monkeypatch.setattr(crew, "Lead", lambda: Lead(60.0))  # however slow the machine is
     with rendezvous(tmp_path / "w") as (entrance, address):
@@ -293,22 +296,14 @@ def test_quick_calls_of_one_packet_are_answered_together(tmp_path: Path, monkeyp
         place = Place(address, {})
         client = place.client()
         client.value(Operation.PING)
-        for number in range(100):
-            client.conversation.push(calls.encode_request(Operation.EVALUATE, *dump((str(number),))))
-        (row,) = client.conversation.outgoing(rows=True)
-        client.socket.send_multipart(row)
+        numbers = client.ask_together(*map(str, range(MOST)))
 
-        packets, values = 0, []
-        while len(values) < 100:
-            packet = decode(client.socket.recv_multipart())
-            packets += packet.kind is not Kind.ACK
-            for one in each(packet):
-                event = client.conversation.take(one)
-                if isinstance(event, Message):
-                    answer = calls.decode_answer(event.parts)
-                    values.append(load(answer.format, answer.parts))
-        assert values == list(range(100))
-        assert packets == 1
+        event = None
+        while not isinstance(event, Message):
+            event = client.conversation.take(decode(client.socket.recv_multipart()))
+        answers = calls.decode_answers(event.parts)
+        assert [answer.call for answer in answers] == numbers
+        assert [load(answer.format, answer.parts) for answer in answers] == list(range(MOST))
         place.context.destroy(0)
 
 

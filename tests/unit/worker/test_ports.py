@@ -19,13 +19,14 @@ from flame_kernel.protocol.calls import (
     Failure,
     Operation,
     Outcome,
+    asked,
     decode_answer,
-    decode_request,
     encode_request,
 )
 from flame_kernel.protocol.flows import WINDOW
 from flame_kernel.serialize import Parts, dump
 from flame_kernel.worker.ports import Ports
+from flame_kernel.worker.running import Call
 from tests.unit.waiting import eventually
 
 
@@ -48,8 +49,8 @@ class Client:
 
     def ask(self, operation: Operation, *operands: Any, data: Sequence[Buffer] = ()) -> None:
         self._number += 1
-        request = decode_request(encode_request(operation, *dump(Parts(list(operands), data)), plain=True))
-        self._ports.take(self, self._number, request)  # type: ignore[arg-type]
+        head, *parts = encode_request(operation, *dump(Parts(list(operands), data)), plain=True)
+        self._ports.take(Call(self, self._number, asked(bytes(head)), parts))  # type: ignore[arg-type]
 
     def next(self) -> CallAnswer:
         return self._heard.get(timeout=20)
