@@ -3,7 +3,7 @@
 ==========  =====================================================================================================
 format      parts
 ==========  =====================================================================================================
-``PICKLE``  a pickle of protocol 5, then its out-of-band buffers, which are never copied
+``PICKLE``  a pickle of protocol 5, then its out-of-band buffers, which are never copied: those worth a frame each
 ``RAW``     one ``bytes`` object as it is
 ``JSON``    plain data as JSON
 ``PARTS``   plain data as JSON, and any number of buffers beside it, which are never copied
@@ -25,7 +25,7 @@ import pickle
 from collections import ChainMap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Callable
 
 from flame_kernel.buffers import OWN_FRAME, Buffer
 from flame_kernel.errors import SerializationError, UnknownHandle
@@ -35,6 +35,11 @@ _RAW_FROM = 16 * 1024
 
 # From this size (bytes) on, a bytes object among operands goes beside the pickle instead of into it.
 _APART_FROM = 64 * 1024
+
+# Measured: below this size (bytes) a buffer is as cheap inside a pickle, and a value has less parts. A message has so
+# many only: what a value has beyond this many large buffers goes into the pickle as well.
+_INSIDE = 1024
+_MOST_APART = 2_000
 
 # Formats of memoryviews that Python can cast to: the native ones of one letter.
 _NATIVE = frozenset("bBcdfhHiIlLnNqQ?")
@@ -104,7 +109,7 @@ def dump(value: Any, plain: bool = False) -> tuple[Format, list[Buffer]]:
         value = _bytes_apart(value, 2)
     buffers: list[pickle.PickleBuffer] = []
     try:
-        data = pickle.dumps(value, 5, buffer_callback=buffers.append)
+        data = pickle.dumps(value, 5, buffer_callback=_inside_unless_worth_it(buffers))
         if b"__main__" not in data:
             return _PICKLE, [data, *[buffer.raw() for buffer in buffers]] if buffers else [data]
     except SerializationError:
@@ -155,6 +160,18 @@ def _own(buffers: Sequence[Buffer]) -> list[Buffer]:
     What was read-only where it came from says so in its pickle.
     """
     return [bytearray(one) if type(one) is bytes and len(one) < OWN_FRAME else one for one in buffers]
+
+
+def _inside_unless_worth_it(buffers: list[pickle.PickleBuffer]) -> Callable[[pickle.PickleBuffer], bool]:
+    """Return what tells a pickler whether a buffer goes into the pickle, and keeps those that don't."""
+
+    def inside(buffer: pickle.PickleBuffer) -> bool:
+        if memoryview(buffer).nbytes < _INSIDE or len(buffers) >= _MOST_APART:
+            return True
+        buffers.append(buffer)
+        return False
+
+    return inside
 
 
 class _Apart:
@@ -208,7 +225,9 @@ def _dump_code(value: Any) -> list[Buffer]:
     buffers: list[pickle.PickleBuffer] = []
     try:
         file = io.BytesIO()
-        _pickler(cloudpickle.CloudPickler)(file, protocol=5, buffer_callback=buffers.append).dump(value)
+        _pickler(cloudpickle.CloudPickler)(file, protocol=5, buffer_callback=_inside_unless_worth_it(buffers)).dump(
+            value
+        )
         return [file.getvalue(), *[buffer.raw() for buffer in buffers]]
     except SerializationError:
         raise

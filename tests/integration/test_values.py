@@ -88,6 +88,15 @@ def test_tables_and_arrays_cross_both_ways_with_their_memory_apart(
     )
 
 
+def test_a_great_many_arrays_cross_both_ways_whether_or_not_they_are_waited_for(flame: Flame) -> None:
+    many = [np.full(3, number) for number in range(5_000)]
+    flame["many"] = many
+
+    assert all(map(np.array_equal, flame.evaluate("[array + 1 for array in many]"), [array + 1 for array in many]))
+    assert flame.submit(len, many).result(30) == 5_000
+    assert len(flame.submit("many").result(30)) == 5_000
+
+
 def test_a_class_that_main_defines_over_there_crosses_both_ways(flame: Flame) -> None:
     flame.run("class There:\n    def __init__(self, n): self.n = n\n    def twice(self): return 2 * self.n", quiet=True)
     thing = flame.evaluate("There(21)")

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flame_kernel.errors import SerializationError
+from flame_kernel.protocol.frames import pack, unpack
 from flame_kernel.serialize import Format, dump, load
 
 plain_values = st.recursive(
@@ -135,6 +136,23 @@ class Subclass(bytes):
 
 def test_a_subclass_of_bytes_keeps_its_type() -> None:
     assert type(load(*dump(Subclass(b"x" * 100_000)))) is Subclass
+
+
+@pytest.mark.parametrize("size", [3, 3_000], ids=["small", "large"])
+def test_a_value_of_more_buffers_than_a_message_has_parts_crosses(size: int) -> None:
+    arrays = [np.full(size, number) for number in range(5_000)]
+    arrays[1].setflags(write=False)
+    form, parts = dump(arrays)
+
+    back = load(form, unpack(pack(parts)))
+    assert all(map(np.array_equal, back, arrays))
+    assert [array.flags.writeable for array in back[:3]] == [True, False, True]
+
+
+def test_small_buffers_are_in_the_pickle_and_large_ones_beside_it() -> None:
+    small, large = np.arange(10), np.arange(10_000)
+
+    assert [len(dump([small, array])[1]) for array in (small, large)] == [1, 2]
 
 
 def test_what_main_defines_crosses_as_code_with_its_buffers_apart() -> None:
@@ -267,7 +285,7 @@ def test_hostile_values_are_serialization_errors(form: int, parts: list[bytes]) 
 
 
 def test_a_pickle_whose_buffers_are_missing_is_a_serialization_error() -> None:
-    form, parts = dump(np.arange(1000))
+    form, parts = dump(np.arange(10_000))
 
     with pytest.raises(SerializationError):
         load(form, parts[:1])
