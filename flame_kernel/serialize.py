@@ -25,7 +25,7 @@ import pickle
 from collections import ChainMap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any
 
 from flame_kernel.buffers import OWN_FRAME, Buffer
 from flame_kernel.errors import SerializationError, UnknownHandle
@@ -107,9 +107,9 @@ def dump(value: Any, plain: bool = False) -> tuple[Format, list[Buffer]]:
         return Format.RAW, [value]
     if kind is tuple:
         value = _bytes_apart(value, 2)
-    buffers: list[pickle.PickleBuffer] = []
+    buffers = _Beside()
     try:
-        data = pickle.dumps(value, 5, buffer_callback=_inside_unless_worth_it(buffers))
+        data = pickle.dumps(value, 5, buffer_callback=buffers)
         if b"__main__" not in data:
             return _PICKLE, [data, *[buffer.raw() for buffer in buffers]] if buffers else [data]
     except SerializationError:
@@ -162,16 +162,14 @@ def _own(buffers: Sequence[Buffer]) -> list[Buffer]:
     return [bytearray(one) if type(one) is bytes and len(one) < OWN_FRAME else one for one in buffers]
 
 
-def _inside_unless_worth_it(buffers: list[pickle.PickleBuffer]) -> Callable[[pickle.PickleBuffer], bool]:
-    """Return what tells a pickler whether a buffer goes into the pickle, and keeps those that don't."""
+class _Beside(list[pickle.PickleBuffer]):
+    """The buffers that go beside a pickle; a pickler calls it with each, and is told whether it goes inside instead."""
 
-    def inside(buffer: pickle.PickleBuffer) -> bool:
-        if memoryview(buffer).nbytes < _INSIDE or len(buffers) >= _MOST_APART:
+    def __call__(self, buffer: pickle.PickleBuffer) -> bool:
+        if memoryview(buffer).nbytes < _INSIDE or len(self) >= _MOST_APART:
             return True
-        buffers.append(buffer)
+        self.append(buffer)
         return False
-
-    return inside
 
 
 class _Apart:
@@ -222,12 +220,10 @@ def _dump_code(value: Any) -> list[Buffer]:
         import cloudpickle  # type: ignore[import-untyped,unused-ignore]  # only here: most values never need it
     except ImportError as error:
         raise SerializationError("a value that __main__ defines can't cross without cloudpickle") from error
-    buffers: list[pickle.PickleBuffer] = []
+    buffers = _Beside()
     try:
         file = io.BytesIO()
-        _pickler(cloudpickle.CloudPickler)(file, protocol=5, buffer_callback=_inside_unless_worth_it(buffers)).dump(
-            value
-        )
+        _pickler(cloudpickle.CloudPickler)(file, protocol=5, buffer_callback=buffers).dump(value)
         return [file.getvalue(), *[buffer.raw() for buffer in buffers]]
     except SerializationError:
         raise

@@ -35,7 +35,7 @@ from typing import NamedTuple
 
 from flame_kernel.buffers import Buffer
 from flame_kernel.errors import ProtocolError
-from flame_kernel.protocol.bundles import opened
+from flame_kernel.protocol.bundles import is_bundle, opened
 
 PLAIN = 1  # flag: answer in plain data, and nothing pickled
 ONEWAY = 2  # flag: answer nothing
@@ -219,6 +219,8 @@ def decode_requests(message: int, parts: Sequence[Buffer]) -> list[tuple[int, Bu
         [(2048, b'\x08\x01\x00', [b'()']), (2049, b'\x08\x01\x00', [b'()'])]
     """
     first = call_number(message)
+    if len(parts) > 1 and not is_bundle(parts):  # most messages
+        return [(first, parts[0], parts[1:])]
     return [(first + place, *request) for place, request in enumerate(opened(parts, _REQUEST.size))]
 
 

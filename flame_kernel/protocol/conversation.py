@@ -113,11 +113,15 @@ class Conversation:
         Returns:
             Its number, in pieces that of the last of them.
         """
-        if self._assembler is not None and sum(map(len, parts)) > WHOLE:
+        if self._assembler is None:
+            return self._outbox.push(pack(parts))
+        weight = sum(map(len, parts))
+        if weight > WHOLE:
             *before, parts = split(parts)
             for piece in before:
                 self._outbox.push(pack(piece))
-        return self._outbox.push(pack(parts))
+            weight = sum(map(len, parts))
+        return self._outbox.push(pack(parts), weight)
 
     def push_packed(self, frames: Sequence[Buffer]) -> int:
         """Say something that is packed already, as what is said to several is packed once.
@@ -192,6 +196,9 @@ class Conversation:
         """
         if not self._outbox.waiting:  # as mostly: this is asked for each packet
             return [self.acknowledge()] if self._inbox.ack_pressing else []
+        newest = self._outbox.newest_due()
+        if newest is not None:
+            return [encode_packed(_DATA, newest, self._outbox.last, self._inbox.acknowledgement())]
         out: list[list[Buffer]] = []
         due = self._outbox.due()
         if not due:
@@ -207,6 +214,11 @@ class Conversation:
             else:
                 out.append(encode_packed(_DATA, message.parts, message.number, ack))
         return out
+
+    @property
+    def anything_due(self) -> bool:
+        """Whether :meth:`outgoing` may have something."""
+        return self._outbox.waiting or self._inbox.ack_pressing
 
     @property
     def ack_due(self) -> bool:

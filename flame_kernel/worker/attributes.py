@@ -28,7 +28,10 @@ def find(root: Any, path: str) -> Any:
         >>> find("os.path", "join")("a", "b")
         'a/b'
     """
-    return follow(_module(root) if type(root) is str else root, path)
+    owner = _module(root) if type(root) is str else root
+    if "." in path:
+        return follow(owner, path)
+    return attribute(owner, path) if path else owner
 
 
 def _module(name: str) -> ModuleType:

@@ -22,6 +22,9 @@ from flame_kernel.worker.admitted import Admitted, Authority
 # A client that vanished without a BYE leaves its conversation behind; beyond this many the oldest goes.
 MAX_CALLERS = 1_000
 
+# In Python 3.11 looking up an enum's member takes as long as a small call.
+_PING, _HELLO, _BYE = Kind.PING, Kind.HELLO, Kind.BYE
+
 # Answers wait for others to go with them no longer than this after the last that went, in seconds.
 _AT_LATEST_S = 0.001
 
@@ -89,15 +92,15 @@ class Caller:
                 if self._peer is not None:
                     self._send([self._peer, *encode(Kind.RESET)])
                 return None
-            if packet.kind is Kind.PING and self._peer is not None:
+            if packet.kind is _PING and self._peer is not None:
                 self._send([self._peer, *conversation.greeting(Kind.PONG, [])])
-            else:
+            elif self._ended or conversation.anything_due:
                 # The acknowledgement may have made room for answers that wait; and who says much that isn't answered
                 # waits for ours.
                 self._flush()
         if not isinstance(event, Message):
             return None
-        if is_bundle(event.parts):
+        if not self._bundles and is_bundle(event.parts):
             self._bundles = True
         return event
 
@@ -129,11 +132,17 @@ class Caller:
             Whether :meth:`flush` has to follow.
         """
         with self._lock:
-            self._ended.append(parts)
-            if kept:
-                self._ended_kept[call] = kept[0]
-            if later and self._bundles and time.monotonic() - self._sent_at < _AT_LATEST_S:
-                return True
+            together = self._bundles and (later or self._ended)
+            if not together:
+                number = self._conversation.push(parts)
+                if kept:
+                    self._kept[call] = (number, kept[0])
+            else:
+                self._ended.append(parts)
+                if kept:
+                    self._ended_kept[call] = kept[0]
+                if later and time.monotonic() - self._sent_at < _AT_LATEST_S:
+                    return True
             self._flush()
         return False
 
@@ -248,26 +257,23 @@ class Callers:
         """
         peer = bytes(frames[0])
         try:
-            return self._take(peer, decode(frames[1:]), origin)
+            packet = decode(frames[1:])
+            kind = packet.kind
+            if kind is _HELLO:
+                self._greet(peer, packet, origin(peer))
+                return None
+            caller = self._by_peer.get(peer)
+            if caller is None or not self._admitted.holds(caller.authority):
+                self._send([peer, *encode(Kind.RESET)])
+                return None
+            if kind is _BYE:
+                self._forget(caller)
+                return None
+            message = caller.take(packet)
+            return None if message is None else (caller, message, packet.ack)
         except FlameError as error:
             self._send([peer, *encode(Kind.REFUSED, [_refusal(error)])])
             return None
-
-    def _take(
-        self, peer: bytes, packet: Packet, origin: Callable[[bytes], Authority]
-    ) -> tuple[Caller, Message, int] | None:
-        if packet.kind is Kind.HELLO:
-            self._greet(peer, packet, origin(peer))
-            return None
-        caller = self._by_peer.get(peer)
-        if caller is None or not self._admitted.holds(caller.authority):
-            self._send([peer, *encode(Kind.RESET)])
-            return None
-        if packet.kind is Kind.BYE:
-            self._forget(caller)
-            return None
-        message = caller.take(packet)
-        return None if message is None else (caller, message, packet.ack)
 
     def _greet(self, peer: bytes, packet: Packet, authority: Authority) -> None:
         if len(packet.parts) not in (1, 2) or any(len(part) != 16 for part in packet.parts):

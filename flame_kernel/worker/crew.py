@@ -80,7 +80,7 @@ class Crew:
                 self._catch_up()
             call = self._next()
             while call is not None and self._quickly(call):
-                call = self._next(behind=True)
+                call = self._next(placed=True)
             if call is None:
                 lead.leave()
                 return
@@ -115,24 +115,22 @@ class Crew:
         self._catch_up()
         return False
 
-    def _next(self, behind: bool = False) -> Call | None:
+    def _next(self, placed: bool = False) -> Call | None:
         """Return the next call for the thread that leads; ``None`` when nothing will come any more.
 
         Args:
-            behind: Whether this thread has just carried one out, whose place among those that run it still has.
+            placed: Whether this thread has its place among those that run calls already, from the one before.
         """
-        if behind and self._ready:
-            try:
-                return self._ready.popleft()
-            except IndexError:  # another thread was quicker
-                pass
         while True:
-            with self._lock:
-                self._busy -= behind
-                if self._ready and self._busy < MAX_CALLS:
-                    self._busy += 1
+            if self._ready and not placed:
+                with self._lock:
+                    placed = self._busy < MAX_CALLS
+                    self._busy += placed
+            if self._ready and placed:
+                try:
                     return self._ready.popleft()
-            behind = False
+                except IndexError:  # another thread was quicker
+                    continue
             self._catch_up()
             if not self._listen():
                 return None

@@ -37,7 +37,7 @@ def _routed(publisher: Any, publish: Callable[..., None]) -> Callable[..., None]
             content = message["content"]
             plain = content.get("data", {}).get("text/plain")
             told = json.dumps({"type": message["header"]["msg_type"], "content": content}, default=_as_jupyter_does)
-            with sink.shield:
+            with sink.call:
                 taken = sink.display(told, "" if plain is None else f"{plain}\n")
             return None if taken else message
 

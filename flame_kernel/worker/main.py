@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections import deque
 from collections.abc import MutableMapping
+from contextlib import nullcontext
 from typing import Any
 
 from flame_kernel.buffers import Buffer
@@ -35,8 +36,13 @@ from flame_kernel.worker.ports import Ports
 from flame_kernel.worker.running import Call, Running
 from flame_kernel.worker.transfers import MOST, Transfers
 
+_ITS_OWN = nullcontext()  # where a call prints that nobody waits for: where the session does
+
 # What is about other calls, and has to be done beside them.
 _AT_ONCE = frozenset({Operation.HOLD, Operation.INTERRUPT})
+
+# What is not carried out by the crew: that, and what is about ports.
+_APART = _AT_ONCE | permits.PORTS
 
 _RELEASE = Operation.RELEASE  # in Python 3.11 looking up an enum's member takes as long as a small call
 
@@ -121,20 +127,22 @@ class Worker:
                 self._answer_error(caller, number, error, plain=False)
                 continue
             call = Call(caller, number, what, operands)
-            if what.operation in _AT_ONCE:
-                self._at_once(call)
-            elif what.operation in permits.PORTS:
-                self._pass_on(call)
-            else:
-                self._wait_for_turn(call)
+            if what.operation in _APART:
+                self._see_to(call)
+                continue
+            self._running.add(call)
+            try:
+                self._crew.put(call)
+            except LimitExceeded as error:
+                self._running.remove(call)
+                self._refuse(call, error)
 
-    def _wait_for_turn(self, call: Call) -> None:
-        self._running.add(call)
-        try:
-            self._crew.put(call)
-        except LimitExceeded as error:
-            self._running.remove(call)
-            self._refuse(call, error)
+    def _see_to(self, call: Call) -> None:
+        """Deal with what is about other calls, or about ports."""
+        if call.asked.operation in _AT_ONCE:
+            self._at_once(call)
+        else:
+            self._pass_on(call)
 
     def _refuse(self, call: Call, error: Exception) -> None:
         if not call.asked.oneway:
@@ -169,16 +177,20 @@ class Worker:
 
     def _carry_out(self, call: Call) -> None:
         caller, number = call.caller, call.number
-        operation, _, plain, oneway, rich = call.asked
-        sink = None if oneway else streams.Sink(call.say, call, rich)
+        operation, form, plain, oneway, rich = call.asked
+        sink = streams.Sink(call, rich)
         value = keep = None
         try:
             if operation in permits.FILES:  # else both have nothing to say
                 permits.require(caller.authority.name, operation)
                 self._transfers.require(caller.name, operation)
             call.begin()
-            with streams.printing_to(sink):
-                value = self._run(call)
+            with _ITS_OWN if oneway else sink:
+                operands = self._operations.load(form, call.operands, plain)
+                if operation is _RELEASE:
+                    self._objects.release(caller.client, _pairs(operands))
+                else:
+                    value = self._operations.run(operation, operands)
                 parts, keep = answers.encode(value, number, plain, self._objects, caller.client)
             call.end()
         except BaseException as error:  # noqa: BLE001  # SystemExit and KeyboardInterrupt belong to the caller as well
@@ -189,7 +201,7 @@ class Worker:
             if oneway:
                 _tell_of(error)
         self._running.remove(call)
-        if sink is None:
+        if oneway:
             return
         if call.processes:
             for started in call.processes:
@@ -197,14 +209,6 @@ class Worker:
             sink.close()
         if caller.end(number, parts, (value,) if keep else (), self._crew.more):
             self._unsent.append(caller)
-
-    def _run(self, call: Call) -> Any:
-        operation, form, plain, _, _ = call.asked
-        operands = self._operations.load(form, call.operands, plain)
-        if operation is _RELEASE:
-            self._objects.release(call.caller.client, _pairs(operands))
-            return None
-        return self._operations.run(operation, operands)
 
     def _answer_error(self, caller: Caller, number: int, error: BaseException, plain: bool) -> None:
         caller.answer(_failed(error, number, plain))

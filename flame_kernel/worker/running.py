@@ -1,15 +1,18 @@
 """Calls that run, and how one is interrupted: KeyboardInterrupt is raised in the thread that carries it out.
 
 Python delivers such an exception at the thread's next bytecode, wherever that is. While the thread is in code of ours
-that must not be torn apart (:class:`Call` as a context manager), or once the call has ended, it must not arrive; so
-both sides agree under a lock. A thread that waits inside C code gets it when it comes back; processes that the call has
-started are sent SIGINT, as Ctrl-C in a terminal would (SIGTERM if they ignore it).
+that must not be torn apart (:class:`Call` as a context manager), or once the call has ended, it must not arrive. So a
+call lays down a leave to be interrupted while it runs the user's code, and takes it away before it does anything else;
+who interrupts takes it away as well, for as long as that takes. Taking it is one step that no other thread comes in
+between of, so a call that nobody interrupts needs no lock.
+
+A thread that waits inside C code gets the exception when it comes back; processes that the call has started are sent
+SIGINT, as Ctrl-C in a terminal would (SIGTERM if they ignore it).
 """
 
 from __future__ import annotations
 
 import ctypes
-import enum
 import signal
 import threading
 import time
@@ -26,15 +29,6 @@ from flame_kernel.worker.callers import Caller
 _AGAIN_AFTER_S = 0.05
 
 
-class State(enum.Enum):
-    """Where a call stands."""
-
-    WAITING = "waiting"  # it has not begun
-    OPEN = "open"  # it runs the user's code
-    SHIELDED = "shielded"  # it runs code of ours that must not be torn apart
-    ENDED = "ended"
-
-
 class Call:
     """One call; as a context manager, a stretch of it that no interrupt tears apart.
 
@@ -48,7 +42,9 @@ class Call:
         processes: What it has started.
     """
 
-    __slots__ = ("_due", "_last", "_lock", "_state", "_thread", "asked", "caller", "number", "operands", "processes")
+    __slots__ = ("_due", "_ended", "_last", "_leave", "_thread", "asked", "caller", "number", "operands", "processes")
+
+    _interrupting = threading.Lock()  # held by who interrupts, whichever call
 
     def __init__(self, caller: Caller, number: int, asked: Asked, operands: Sequence[Buffer]) -> None:
         self.caller = caller
@@ -56,10 +52,10 @@ class Call:
         self.asked = asked
         self.operands = operands
         self.processes: list[Any] = []
-        self._lock = threading.Lock()
-        self._state = State.WAITING
+        self._leave: dict[int, bool] = {}  # to interrupt it, if it's there
+        self._due = False  # whether an interrupt waits until it runs the user's code
+        self._ended = False
         self._thread = 0
-        self._due = False
         self._last = -_AGAIN_AFTER_S
 
     def say(self, stream: Outcome, text: str) -> None:
@@ -73,36 +69,34 @@ class Call:
         Raises:
             KeyboardInterrupt: It was interrupted before it began.
         """
-        with self._lock:
-            self._thread = threading.get_ident()
-            self._state = State.OPEN
-            due, self._due = self._due, False
-        if due:
-            raise KeyboardInterrupt
+        self._thread = threading.get_ident()
+        self._give_leave()
 
     def end(self) -> None:
         """It has ended; an interrupt that was on its way arrives here at the latest, and is dropped."""
-        while self._state is not State.ENDED:
+        while not self._ended:
             try:
-                with self._lock:
-                    self._state = State.ENDED
+                self._take_leave()
+                self._ended = True
                 _checkpoint()
             except KeyboardInterrupt:  # noqa: PERF203  # at most one or two are on their way
                 continue
 
     def interrupt(self) -> bool:
         """Interrupt it, from another thread; false when it has ended."""
-        with self._lock:
-            if self._state is State.ENDED:
-                return False
+        with self._interrupting:
             now = time.monotonic()
+            if self._ended:
+                return False
             if now - self._last < _AGAIN_AFTER_S:
                 return True
             self._last = now
-            if self._state is State.OPEN:
-                _raise_in(self._thread)
-            else:
-                self._due = True
+            self._due = True
+            if self._leave.pop(0, False):
+                if self._due:  # else it has come to it by itself
+                    self._due = False
+                    _raise_in(self._thread)
+                self._leave[0] = True
             started = list(self.processes)
         for other in started:
             if other.process.poll() is None:
@@ -114,21 +108,30 @@ class Call:
         if threading.get_ident() != self._thread:
             return
         try:
-            with self._lock:
-                self._state = State.SHIELDED
+            self._take_leave()
             _checkpoint()
         except KeyboardInterrupt:
-            self._state = State.OPEN
+            self._leave[0] = True
             raise
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if threading.get_ident() != self._thread:
-            return
-        with self._lock:
-            self._state = State.OPEN
-            due, self._due = self._due, False
-        if due:
-            raise KeyboardInterrupt
+        if threading.get_ident() == self._thread:
+            self._give_leave()
+
+    def _take_leave(self) -> None:
+        if not self._leave.pop(0, False):
+            with self._interrupting:  # who interrupts it has it, and gives it back
+                self._leave.pop(0, False)
+
+    def _give_leave(self) -> None:
+        self._leave[0] = True
+        if self._due and self._leave.pop(0, False):  # else who interrupts is at it
+            try:
+                due, self._due = self._due, False
+            finally:
+                self._leave[0] = True
+            if due:
+                raise KeyboardInterrupt
 
 
 class Running:

@@ -9,49 +9,68 @@ from __future__ import annotations
 import contextvars
 import sys
 import threading
-from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import Any, Callable
+from collections.abc import Mapping
+from contextlib import suppress
+from types import MappingProxyType
+from typing import Any, Callable, Protocol
 
 from flame_kernel.protocol.calls import Outcome
-from flame_kernel.worker.running import Call
 
 # Text is sent line by line, or when this many characters have come without one.
 _AT_LEAST = 4096
 
 
+class Teller(Protocol):
+    """Tells a caller what its call says; as a context manager, a stretch of the call that no interrupt tears apart."""
+
+    processes: list[Any]
+
+    def say(self, stream: Outcome, text: str) -> None:
+        """Tell it a piece of STDOUT or STDERR, or of what is displayed (DISPLAY)."""
+
+    def __enter__(self) -> object: ...
+
+    def __exit__(self, kind: Any, error: Any, tb: Any) -> object: ...
+
+
 class Sink:
-    """Collects what one call prints.
+    """Collects what one call prints; as a context manager, lets what this thread prints go here.
 
     Args:
-        emit: Called with the stream (STDOUT or STDERR) and the text, or with DISPLAY and what is displayed.
-        call: The call; no interrupt of it tears apart what is done with its text.
+        call: The call.
         rich: Whether its caller takes rich output.
 
     Attributes:
-        used: Whether anything has been said.
+        call: The call; no interrupt of it tears apart what is done with its text.
         ended: Whether the call has: what threads that carry its context say then has no caller.
     """
 
-    # Most calls say nothing, and leave these as they are.
-    used = False
+    # Most calls say nothing, and have no more than this of their own: the lock is that of all calls.
     ended = False
+    _used = False  # whether anything has been said
     _closed = False  # whether what its processes print has ended as well
+    _pending: Mapping[Outcome, str] = MappingProxyType({})
+    _lock = threading.RLock()  # a finalizer that prints may come in between
 
-    def __init__(self, emit: Callable[[Outcome, str], None], call: Call | None = None, rich: bool = False) -> None:
+    def __init__(self, call: Teller, rich: bool = False) -> None:
         self.call = call
         self._rich = rich
-        self._lock = threading.Lock()
-        self._emit = emit
-        self._pending: dict[Outcome, str] = {}
 
-    @property
-    def shield(self) -> AbstractContextManager[Any]:
-        """What no interrupt tears apart."""
-        return nullcontext() if self.call is None else self.call
+    def __enter__(self) -> None:
+        if not (hasattr(sys.stdout.write, "flame_outcome") and hasattr(sys.stderr.write, "flame_outcome")):
+            _listen()
+        self._token = _sink.set(self)
+
+    def __exit__(self, kind: object, error: object, tb: object) -> None:
+        _sink.reset(self._token)
+        self.ended = True
+        if self._used:  # most calls say nothing
+            with self.call, self._lock:  # another thread may be at what it says
+                self._flush()
 
     def write(self, stream: Outcome, text: str) -> bool:
         """Take text; whole lines are sent on at once. False when the call has ended."""
-        self.used = True  # before the other is looked at
+        self._used = True  # before the other is looked at
         with self._lock:
             if self.ended:
                 return False
@@ -60,16 +79,11 @@ class Sink:
 
     def take(self, stream: Outcome, text: str) -> bool:
         """Take text from another thread; false when the call has ended."""
-        self.used = True
+        self._used = True
         with self._lock:
             if not self._closed:
                 self._write(stream, text)
             return not self._closed
-
-    def end(self) -> None:
-        """Let another thread finish what it says, and send what is left."""
-        with self._lock:
-            self.flush()
 
     def display(self, told: str, plain: str) -> bool:
         """Send rich output on, behind what was printed before it. False when the call has ended.
@@ -78,35 +92,35 @@ class Sink:
             told: The output, as a DISPLAY answer has it.
             plain: What a caller sees of it who takes text alone.
         """
-        self.used = True
+        self._used = True
         with self._lock:
             if self.ended:
                 return False
-            self.flush()
+            self._flush()
             if self._rich:
-                self._emit(Outcome.DISPLAY, told)
+                self.call.say(Outcome.DISPLAY, told)
             elif plain:
-                self._emit(Outcome.STDOUT, plain)
+                self.call.say(Outcome.STDOUT, plain)
             return True
 
     def close(self) -> None:
         """Send what is left; the call has ended."""
         with self._lock:
             self._closed = True
-        self.flush()
+            self._flush()
 
     def _write(self, stream: Outcome, text: str) -> None:
-        pending = self._pending.pop(stream, "") + text
+        pending = self._pending.get(stream, "") + text
         if "\n" in text or "\r" in text or len(pending) >= _AT_LEAST:
-            self._emit(stream, pending)
+            self._pending = {other: rest for other, rest in self._pending.items() if other is not stream}
+            self.call.say(stream, pending)
         else:
-            self._pending[stream] = pending
+            self._pending = {**self._pending, stream: pending}
 
-    def flush(self) -> None:
-        """Send what is left."""
+    def _flush(self) -> None:
         pending, self._pending = self._pending, {}
         for stream, text in pending.items():
-            self._emit(stream, text)
+            self.call.say(stream, text)
 
 
 _sink: contextvars.ContextVar[Sink | None] = contextvars.ContextVar("flame_sink", default=None)
@@ -115,33 +129,6 @@ _sink: contextvars.ContextVar[Sink | None] = contextvars.ContextVar("flame_sink"
 def current() -> Sink | None:
     """Return where what this thread prints goes; ``None`` for the session's own output."""
     return _sink.get()
-
-
-class printing_to:  # used as a function is; one made of a generator takes three times as long
-    """Let what this thread prints go to a sink.
-
-    Args:
-        sink: Where to; ``None`` for the session's own output.
-    """
-
-    __slots__ = ("_sink", "_token")
-
-    def __init__(self, sink: Sink | None) -> None:
-        self._sink = sink
-
-    def __enter__(self) -> None:
-        if not (hasattr(sys.stdout.write, "flame_outcome") and hasattr(sys.stderr.write, "flame_outcome")):
-            _listen()
-        self._token = _sink.set(self._sink)
-
-    def __exit__(self, kind: object, error: object, tb: object) -> None:
-        sink = self._sink
-        _sink.reset(self._token)
-        if sink is not None:
-            sink.ended = True
-            if sink.used:  # most calls say nothing
-                with sink.shield:
-                    sink.end()
 
 
 def _listen() -> None:
@@ -161,7 +148,7 @@ def _routed(write: Callable[[str], int], outcome: Outcome) -> Callable[[str], in
         sink = _sink.get()
         if sink is None or not isinstance(text, str):
             return write(text)
-        with sink.shield:
+        with sink.call:
             taken = sink.write(outcome, text)
         return len(text) if taken else write(text)
 

@@ -74,7 +74,7 @@ def _routed(original: Callable[..., None]) -> Callable[..., None]:
         **keywords: Any,
     ) -> None:
         sink = streams.current()
-        if sink is None or sink.call is None or (stdout is not None and stderr is not None):
+        if sink is None or (stdout is not None and stderr is not None):
             original(self, args, bufsize, executable, stdin, stdout, stderr, *more, **keywords)
             return
         pipes: list[tuple[int, int, Outcome]] = []

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import zmq
 
+from flame_kernel.buffers import Buffer
 from flame_kernel.client.calls.conversing import WorkerConversation
 from flame_kernel.client.calls.failures import from_answer
 from flame_kernel.client.calls.forwards import Forwards
@@ -29,7 +30,7 @@ from flame_kernel.transport.interface import Endpoint
 from flame_kernel.transport.waking import Wake
 
 # In Python 3.11 looking up an enum's member takes as long as a small call.
-_ERROR, _REFERENCE = Outcome.ERROR, Outcome.REFERENCE
+_ERROR, _RESULT = Outcome.ERROR, Outcome.RESULT
 
 # Handles that were collected are given back together, this long after the first of them, in seconds.
 _RELEASE_AFTER_S = 0.1
@@ -151,18 +152,13 @@ class Calls:
             self._require_pipeline().start()  # it keeps telling the session that this client is there
         return proxy(self, reference, held)
 
-    def value_of(self, outcome: Outcome, form: int, parts: Any) -> Any:
-        """Return the value that an answer carries; raises ``SerializationError`` when it can't be loaded here."""
-        if outcome is _REFERENCE:
-            return self.refer(Reference.decode(parts[0] if parts else b""))
-        return load(form, parts, self.plain)
-
     def settle(self, answer: CallAnswer) -> Settled | None:
         """Make a value of an answer, or the exception to be raised; ``None`` when it can't be loaded here."""
-        if answer.outcome is _ERROR:
+        outcome, form, _, parts = answer
+        if outcome is _ERROR:
             return None, from_answer(answer, self.where, self.plain)
         try:
-            return self.value_of(answer.outcome, answer.format, answer.parts), None
+            return load(form, parts, self.plain) if outcome is _RESULT else self._referred(parts), None
         except SerializationError as error:
             if self.plain:
                 return None, error
@@ -245,12 +241,15 @@ class Calls:
         # The worker still has the value; from now on it holds it for us.
         held = lane.call(Operation.HOLD, (answer.call,), None, self._place.show)
         if held.outcome is Outcome.REFERENCE:
-            return self.value_of(held.outcome, held.format, held.parts), None
+            return self._referred(held.parts), None
         try:
             load(answer.format, answer.parts, self.plain)
         except SerializationError as error:
             return None, SerializationError(f"{error}; flame.ref(…) gives a handle of it")
         return None, None
+
+    def _referred(self, parts: Sequence[Buffer]) -> Any:
+        return self.refer(Reference.decode(parts[0] if parts else b""))
 
     def _interrupt(self, conversation: str, number: int) -> None:
         self._require_pipeline().submit(Operation.INTERRUPT, (conversation, number), None, oneway=True)

@@ -21,6 +21,8 @@ from flame_kernel.protocol.packets import Kind, Packet
 from flame_kernel.transport.interface import Connection, Endpoint
 from flame_kernel.transport.waking import Wake
 
+_DATA = Kind.DATA  # in Python 3.11 looking up an enum's member takes as long as a small call
+
 # Before a greeting that came to nothing is tried again, in seconds.
 _AGAIN_AFTER_S = 0.05
 
@@ -87,9 +89,17 @@ class WorkerConversation:
         """Say something; :meth:`flush` sends it. Returns its number."""
         return self._conversation.push(parts)
 
+    def say(self, parts: Sequence[Buffer]) -> int:
+        """Say something, and send it if it may be sent now. Returns its number."""
+        number = self._conversation.push(parts)
+        if self._connection is not None:
+            for frames in self._conversation.outgoing():
+                self._connection.send(frames)
+        return number
+
     def flush(self) -> None:
         """Send what may be sent now, and acknowledge what presses."""
-        if self._connection is not None:
+        if self._connection is not None and self._conversation.anything_due:
             for frames in self._conversation.outgoing():
                 self._connection.send(frames)
 
@@ -198,10 +208,13 @@ class WorkerConversation:
         if frames is None:
             return None
         packet = packets.decode(frames)
-        if packet.kind is Kind.RESET:
+        kind = packet.kind
+        if kind is _DATA:
+            return packet
+        if kind is Kind.RESET:
             self._connection.gone = True
             return None
-        if packet.kind is Kind.REFUSED:
+        if kind is Kind.REFUSED:
             refusal = _refusal(packet)
             if self._approach.is_direct(self._connection) and isinstance(refusal, KeyRefused):
                 self._connection.gone = True  # the server says what that means: the role may be another, no more

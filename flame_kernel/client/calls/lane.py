@@ -100,8 +100,7 @@ class Lane:
             talk.improve()
         if not talk.connected:
             talk.connect(deadline, waiting=False)
-        number = self.number = call_number(talk.push(request))
-        talk.flush()
+        number = self.number = call_number(talk.say(request))
         interrupted = False
         while True:
             try:
@@ -142,9 +141,7 @@ class Lane:
             self.talk.improve()
         if not self.talk.connected:
             self.talk.connect(deadline, waiting=False)
-        number = call_number(self.talk.push(request))
-        self.talk.flush()
-        return number
+        return call_number(self.talk.say(request))
 
     def answer(self, deadline: float | None, timeout: float | None) -> CallAnswer:
         """Wait for the next answer, to whichever request of this lane it may be.
@@ -177,8 +174,7 @@ class Lane:
 
     def _interrupt(self, number: int) -> None:
         form, parts = dump((self.talk.name, number), self._plain)
-        self.talk.push(encode_request(Operation.INTERRUPT, form, parts, self._plain, oneway=True))
-        self.talk.flush()
+        self.talk.say(encode_request(Operation.INTERRUPT, form, parts, self._plain, oneway=True))
 
     def _gave_up(self) -> str:
         return (

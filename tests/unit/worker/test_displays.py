@@ -14,7 +14,8 @@ from jupyter_client.session import Session
 
 from flame_kernel.protocol.calls import Outcome
 from flame_kernel.worker import displays
-from flame_kernel.worker.streams import Sink, printing_to
+from flame_kernel.worker.streams import Sink
+from tests.unit.worker.telling import Told
 
 
 class Sent(Session):
@@ -37,8 +38,8 @@ def publisher(sent: list[Any]) -> ZMQDisplayPublisher:
 
 
 def sink(rich: bool) -> tuple[Sink, list[tuple[Outcome, str]]]:
-    got: list[tuple[Outcome, str]] = []
-    return Sink(lambda stream, told: got.append((stream, told)), rich=rich), got
+    call = Told()
+    return Sink(call, rich), call.said
 
 
 def test_outside_of_calls_nothing_changes(publisher: ZMQDisplayPublisher, sent: list[Any]) -> None:
@@ -49,7 +50,7 @@ def test_outside_of_calls_nothing_changes(publisher: ZMQDisplayPublisher, sent: 
 
 def test_a_call_that_takes_rich_output_gets_the_message(publisher: ZMQDisplayPublisher, sent: list[Any]) -> None:
     calls, got = sink(rich=True)
-    with printing_to(calls):
+    with calls:
         publisher.publish({"text/plain": "1"}, transient={"display_id": "a"}, update=True)
         publisher.clear_output(wait=True)
     assert sent == []
@@ -69,7 +70,7 @@ def test_a_call_that_takes_rich_output_gets_the_message(publisher: ZMQDisplayPub
 
 def test_a_call_that_takes_text_alone_gets_text(publisher: ZMQDisplayPublisher, sent: list[Any]) -> None:
     calls, got = sink(rich=False)
-    with printing_to(calls):
+    with calls:
         calls.write(Outcome.STDOUT, "no line end: ")
         publisher.publish({"text/plain": "1", "text/html": "<b>1</b>"})
         publisher.publish({"text/html": "<b>2</b>"})
@@ -81,7 +82,7 @@ def test_a_call_that_takes_text_alone_gets_text(publisher: ZMQDisplayPublisher, 
 def test_what_json_has_no_form_for_is_written_as_jupyter_writes_it(publisher: ZMQDisplayPublisher) -> None:
     calls, got = sink(rich=True)
     when = datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
-    with printing_to(calls):
+    with calls:
         publisher.publish({"image/png": b"\x89PNG", "application/x+json": [np.int64(3), np.float32(0.5), when]})
     ((_, told),) = got
     data = json.loads(told)["content"]["data"]
@@ -94,7 +95,7 @@ def test_what_can_not_be_written_fails_there_and_leaves_no_hook(
     publisher: ZMQDisplayPublisher, sent: list[Any]
 ) -> None:
     calls, got = sink(rich=True)
-    with printing_to(calls), pytest.raises(TypeError, match="has no form in JSON"):
+    with calls, pytest.raises(TypeError, match="has no form in JSON"):
         publisher.publish({"application/x+json": object()})
     publisher.publish({"text/plain": "1"})
     assert len(sent) == 1
@@ -114,7 +115,7 @@ def test_what_is_displayed_after_the_end_of_the_call_is_the_sessions(
     publisher: ZMQDisplayPublisher, sent: list[Any]
 ) -> None:
     calls, got = sink(rich=True)
-    with printing_to(calls):
+    with calls:
         context = contextvars.copy_context()
     context.run(publisher.publish, {"text/plain": "1"})
     assert got == []

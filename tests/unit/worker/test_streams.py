@@ -9,7 +9,8 @@ from contextlib import suppress
 import pytest
 
 from flame_kernel.protocol.calls import Outcome
-from flame_kernel.worker.streams import Sink, printing_to
+from flame_kernel.worker.streams import Sink
+from tests.unit.worker.telling import Told
 
 
 class Out:
@@ -34,15 +35,15 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Out:
 
 
 def collecting() -> tuple[Sink, list[tuple[Outcome, str]]]:
-    got: list[tuple[Outcome, str]] = []
-    return Sink(lambda stream, text: got.append((stream, text))), got
+    call = Told()
+    return Sink(call), call.said
 
 
 def test_what_a_call_prints_goes_to_its_caller_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     out = installed(monkeypatch)
     sink, got = collecting()
     sys.stdout.write("before\n")
-    with printing_to(sink):
+    with sink:
         sys.stdout.write("during\n")
     sys.stdout.write("after\n")
 
@@ -53,7 +54,7 @@ def test_what_a_call_prints_goes_to_its_caller_alone(monkeypatch: pytest.MonkeyP
 def test_other_threads_print_where_they_always_did(monkeypatch: pytest.MonkeyPatch) -> None:
     out = installed(monkeypatch)
     sink, got = collecting()
-    with printing_to(sink):
+    with sink:
         thread = threading.Thread(target=lambda: sys.stdout.write("other\n"))
         thread.start()
         thread.join()
@@ -69,7 +70,7 @@ def test_calls_on_two_threads_do_not_mix(monkeypatch: pytest.MonkeyPatch) -> Non
     inside, done = threading.Event(), threading.Event()
 
     def call() -> None:
-        with printing_to(other):
+        with other:
             inside.set()
             done.wait(30)
             sys.stdout.write("other\n")
@@ -77,7 +78,7 @@ def test_calls_on_two_threads_do_not_mix(monkeypatch: pytest.MonkeyPatch) -> Non
     thread = threading.Thread(target=call)
     thread.start()
     inside.wait(30)
-    with printing_to(mine):
+    with mine:
         sys.stdout.write("mine\n")
     done.set()
     thread.join()
@@ -89,7 +90,7 @@ def test_calls_on_two_threads_do_not_mix(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_lines_are_sent_whole_and_the_rest_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     installed(monkeypatch)
     sink, got = collecting()
-    with printing_to(sink):
+    with sink:
         sys.stdout.write("a")
         sys.stdout.write("b\n")
         sys.stdout.write("progress\r")
@@ -111,7 +112,7 @@ def test_long_text_without_a_line_end_does_not_wait_for_one(monkeypatch: pytest.
 def test_the_rest_is_sent_also_when_the_call_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     installed(monkeypatch)
     sink, got = collecting()
-    with suppress(ValueError), printing_to(sink):
+    with suppress(ValueError), sink:
         sys.stdout.write("rest")
         raise ValueError("no")
 
@@ -121,7 +122,7 @@ def test_the_rest_is_sent_also_when_the_call_fails(monkeypatch: pytest.MonkeyPat
 def test_what_is_not_text_is_refused_by_the_stream_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     installed(monkeypatch)
     sink, got = collecting()
-    with printing_to(sink), pytest.raises(TypeError):
+    with sink, pytest.raises(TypeError):
         sys.stdout.write(5)  # type: ignore[arg-type]
 
     assert got == []
@@ -139,7 +140,7 @@ def test_a_stream_that_cannot_be_taught_is_left_alone(monkeypatch: pytest.Monkey
     own = Untaught()
     monkeypatch.setattr(sys, "stdout", own)
     sink, got = collecting()
-    with printing_to(sink):
+    with sink:
         sys.stdout.write("text\n")
 
     assert own.text == "text\n"
@@ -149,7 +150,7 @@ def test_a_stream_that_cannot_be_taught_is_left_alone(monkeypatch: pytest.Monkey
 def test_what_is_printed_with_a_calls_context_after_its_end_is_the_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
     out = installed(monkeypatch)
     sink, got = collecting()
-    with printing_to(sink):
+    with sink:
         context = contextvars.copy_context()
         context.run(sys.stdout.write, "during\n")
     context.run(sys.stdout.write, "after\n")
