@@ -105,7 +105,7 @@ def dump(value: Any, plain: bool = False) -> tuple[Format, list[Buffer]]:
         return _PICKLE, [pickle.dumps(value, 5)]
     if kind is bytes and len(value) >= _RAW_FROM:
         return Format.RAW, [value]
-    if kind is tuple:
+    if kind is tuple and _has_bytes(value):
         value = _bytes_apart(value, 2)
     buffers = _Beside()
     try:
@@ -186,6 +186,15 @@ class _Apart:
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         return bytes, (pickle.PickleBuffer(self.data),)
+
+
+def _has_bytes(value: tuple[Any, ...]) -> bool:
+    """Tell whether there are bytes objects in a tuple, or in tuples in it; there are none in most."""
+    for part in value:
+        kind = type(part)
+        if kind is bytes or (kind is tuple and bytes in map(type, part)):
+            return True
+    return False
 
 
 def _bytes_apart(value: tuple[Any, ...], levels: int) -> tuple[Any, ...]:

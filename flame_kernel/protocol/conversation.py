@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Union
 
-from flame_kernel.buffers import Buffer
+from flame_kernel.buffers import Buffer, size_of
 from flame_kernel.protocol.delivery import Gap, Inbox, Numbered, Outbox, Shelf
 from flame_kernel.protocol.fragments import WHOLE, Assembler, split
 from flame_kernel.protocol.frames import pack, unpack
@@ -115,12 +115,12 @@ class Conversation:
         """
         if self._assembler is None:
             return self._outbox.push(pack(parts))
-        weight = sum(map(len, parts))
+        weight = size_of(parts)
         if weight > WHOLE:
             *before, parts = split(parts)
             for piece in before:
                 self._outbox.push(pack(piece))
-            weight = sum(map(len, parts))
+            weight = size_of(parts)
         return self._outbox.push(pack(parts), weight)
 
     def push_packed(self, frames: Sequence[Buffer]) -> int:
@@ -161,7 +161,7 @@ class Conversation:
         kind, number, ack, parts = packet
         self._outbox.acknowledge(ack)
         if kind is _DATA:
-            new = self._inbox.accept(number, 1, sum(map(len, parts)))
+            new = self._inbox.accept(number, 1, size_of(parts))
             if new:
                 whole = parts if self._assembler is None else self._assembler.take(parts)
                 return None if whole is None else Message(number, whole)

@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from flame_kernel.buffers import Buffer
+from flame_kernel.buffers import Buffer, size_of
 from flame_kernel.errors import ProtocolError
 
 # Measured: more credit than this makes nothing faster, and less makes bulk data slower.
@@ -156,7 +156,7 @@ class Outbox:
             Its number.
         """
         if weight is None:
-            weight = sum(map(len, parts))
+            weight = size_of(parts)
         self.waiting = True
         self.last += 1
         shelved = self._shelf is not None and self._shelf.put(self.last, parts)

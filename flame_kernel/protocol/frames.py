@@ -99,11 +99,6 @@ def unpack(frames: Sequence[Buffer], offset: int = 0) -> list[Buffer]:
     if not frames:
         raise ProtocolError("a message without frames arrived")
     first = frames[0]
-    begin = offset + _TWO.size
-    if len(frames) == 1 and begin <= len(first):
-        count, one, two = _TWO.unpack_from(first, offset)
-        if count == 2 and begin + one + two == len(first):  # nearly all messages of calls
-            return [first[begin : begin + one], first[begin + one :]]
     try:
         (count,) = _COUNT.unpack_from(first, offset)
         if count > MAX_PARTS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flame_kernel.buffers import Buffer
+from flame_kernel.buffers import Buffer, size_of
 from flame_kernel.errors import LimitExceeded
 
 
@@ -22,7 +22,7 @@ def require_size(parts: Sequence[Buffer], most: int, server: str) -> None:
     Example:
         >>> require_size([b"abc"], 3, "gpu1:9999")
     """
-    total = sum(map(len, parts))
+    total = size_of(parts)
     if most and total > most:
         raise LimitExceeded(
             f"this message has {total} bytes, and {server} takes {most} at most (limits.message_bytes); "
