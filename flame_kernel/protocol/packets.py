@@ -57,8 +57,8 @@ class Kind(enum.IntEnum):
     PONG = 8  # server: I am
     RESET = 9  # server: I don't know this connection; say HELLO
     BYE = 10  # client: I leave and shall not come back; what was kept for me can go
-    # Either: messages with numbers in a row, each a part as ``frames`` packs it. A server sends rows only to clients
-    # whose HELLO says that they read them, a worker only where the client has sent one.
+    # server: messages with numbers in a row, each a part as ``frames`` packs it; sent to clients alone whose HELLO says
+    # that they read them. On calls lanes several calls share a message instead (``bundles``).
     ROW = 11
 
 
