@@ -133,6 +133,15 @@ test("many calls at a time, beyond the window", async () => {
   assert.deepEqual(answers, Array.from({ length: 600 }, (_, n) => n * 2));
 });
 
+test("calls that go in one message are answered each by itself", async () => {
+  await flame.calls.execute("import threading; last = threading.Event()");
+  const [first, failed, ...others] = await Promise.allSettled(
+    flame.calls.evaluateTogether(["last.wait(20)", "1 // 0", "6 * 7", "last.set()"]),
+  );
+  assert.equal(failed.reason.ename, "ZeroDivisionError");
+  assert.deepEqual([first, ...others].map(({ value }) => value), [true, 42, null]);
+});
+
 test("an interrupt ends a cell that runs", async () => {
   const cell = flame.session.run("print('begun', flush=True)\nimport time\nwhile True: time.sleep(0.01)");
   await until(() => [...flame.session.cells.values()][0].outputs.length > 0);

@@ -3,7 +3,9 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { FORMAT, OPERATION, OUTCOME, decodeBody, decodeHead, encodeRequest } from "./flame/calls.js";
+import {
+  ANSWER_HEAD, FORMAT, OPERATION, OUTCOME, REQUEST_HEAD, bundle, callNumber, decodeBody, decodeHead, encodeRequest, opened,
+} from "./flame/calls.js";
 import { Conversation } from "./flame/delivery.js";
 import { Assembler } from "./flame/fragments.js";
 import { parseInvite, z85 } from "./flame/keys.js";
@@ -142,6 +144,21 @@ for (const { name, outcome, call, format, value, parts } of calls.answers) {
     assert.deepEqual(written(decodeBody(head, rest)), value);
   });
 }
+
+for (const { name, head, parts, holds } of calls.bundles) {
+  test(`bundle: ${name}`, () => {
+    const found = opened(parts.map(bytes), head);
+    assert.equal(found.length, holds.length);
+    found.forEach((message, index) => assertSameBytes(message, holds[index].parts));
+    assertSameBytes(bundle(found), parts);
+    if (head === REQUEST_HEAD) holds.forEach(({ call }, place) => assert.equal(call, callNumber(7, place)));
+    if (head === ANSWER_HEAD) holds.forEach(({ call }, index) => assert.equal(call, decodeHead(found[index][0]).call));
+  });
+}
+
+test("damaged bundles are noticed", () => {
+  for (const { parts } of calls.invalid) assert.throws(() => opened(parts.map(bytes), REQUEST_HEAD), Error);
+});
 
 const { invites, damaged } = read("invites");
 

@@ -107,8 +107,9 @@ def call_vectors() -> Vectors:
 
 def _bundle(name: str, messages: list[list[Buffer]], numbers: list[int]) -> Vectors:
     ((parts, _),) = bundled(messages)
+    head = len(messages[0][0])
     held = [{"call": number, "parts": all_in_hex(message)} for number, message in zip(numbers, messages, strict=True)]
-    return {"name": name, "parts": all_in_hex(parts), "holds": held}
+    return {"name": name, "head": head, "parts": all_in_hex(parts), "holds": held}
 
 
 def _dumped(value: Any) -> bytes:

@@ -10,7 +10,10 @@ export const OPERATION = {
 };
 export const OUTCOME = { RESULT: 1, ERROR: 2, STDOUT: 3, STDERR: 4, REFERENCE: 5 };
 export const FORMAT = { PICKLE: 0, BYTES: 1, JSON: 2, JSON_AND_BUFFERS: 16 };
+export const REQUEST_HEAD = 3;
+export const ANSWER_HEAD = 10;
 const PLAIN = 1;
+const BUNDLE = Buffer.from([0xff]);
 
 /** An exception of the far side. */
 export class RemoteError extends Error {
@@ -44,6 +47,21 @@ export function encodeRequest(operation, operands) {
   return [Buffer.from([operation, FORMAT.JSON, PLAIN]), JSON.stringify(operands)];
 }
 
+/** The number of a call, by that of the message that asks for it and its place there. */
+export const callNumber = (message, place = 0) => message * 1024 + place;
+
+/** Put messages of a head and one part each into one. */
+export function bundle(messages) {
+  return [Buffer.concat([BUNDLE, ...messages.map(([head]) => head)]), ...messages.map(([, part]) => part)];
+}
+
+/** Take a message apart into those it holds, which have heads of so many bytes. */
+export function opened([first, ...parts], headBytes) {
+  if (first[0] !== BUNDLE[0]) return [[first, ...parts]];
+  if (!parts.length || first.length !== 1 + headBytes * parts.length) throw new Error("a bundle came damaged");
+  return parts.map((part, place) => [first.subarray(1 + headBytes * place, 1 + headBytes * (place + 1)), part]);
+}
+
 /** Read an answer's head: `{outcome, format, call}`. */
 export function decodeHead(head) {
   return { outcome: head[0], format: head[1], call: Number(head.readBigUInt64BE(2)) };
@@ -63,7 +81,7 @@ export function decodeBody({ outcome, format }, parts) {
 export class Calls {
   constructor(where, serverKey, keys, session, printed = () => undefined) {
     this.printed = printed;
-    this.waiting = new Map(); // who waits for an answer, by the number of the request
+    this.waiting = new Map(); // who waits for an answer, by the number of the call
     const conversation = randomBytes(16);
     const client = randomBytes(16);
     const toServer = () => [
@@ -74,7 +92,7 @@ export class Calls {
     this.assembler = new Assembler();
     this.lane.on("message", (parts) => {
       const whole = this.assembler.take(parts);
-      if (whole !== null) this.take(whole);
+      if (whole !== null) for (const answer of opened(whole, ANSWER_HEAD)) this.take(answer);
     });
     this.lane.on("end", (error) => this.end(error));
   }
@@ -86,8 +104,17 @@ export class Calls {
   /** Carry out an operation over there. */
   ask(operation, ...operands) {
     return new Promise((resolve, reject) => {
-      this.waiting.set(this.lane.say(encodeRequest(operation, operands)), { resolve, reject });
+      this.waiting.set(callNumber(this.lane.say(encodeRequest(operation, operands))), { resolve, reject });
     });
+  }
+
+  /** Evaluate up to 64 expressions, side by side, which go in one message. */
+  evaluateTogether(expressions) {
+    const message = this.lane.say(bundle(expressions.map((text) => encodeRequest(OPERATION.EVALUATE, [text]))));
+    return expressions.map(
+      (_, place) =>
+        new Promise((resolve, reject) => this.waiting.set(callNumber(message, place), { resolve, reject })),
+    );
   }
 
   evaluate(expression) {
