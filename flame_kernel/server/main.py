@@ -21,6 +21,7 @@ from flame_kernel.security.curve import secure_server
 from flame_kernel.security.folders import private
 from flame_kernel.security.invite_book import InviteBook
 from flame_kernel.security.keys import KeyPair, load_or_create
+from flame_kernel.security.text_files import locked
 from flame_kernel.security.zap import ZapHandler
 from flame_kernel.server.access import Access
 from flame_kernel.server.audit import Audit
@@ -193,12 +194,14 @@ def _bind(
         _bind_one(tcp, f"tcp://{name}:{config.port or '*'}", f"{config.host}:{config.port}")
         port = int(tcp.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
         bound.append((tcp, doorway))
-    if config.socket is not None:
-        bound.append((_bind_local(server_socket(context), config.socket), None))
-    if config.keyed_socket is not None:
-        keyed = server_socket(context)
-        secure_server(keyed, keys)
-        bound.append((_bind_local(keyed, config.keyed_socket), None))
+    # Of servers that start at once none may look for others before the one that has looked listens.
+    with locked(config.folders.runtime / "sockets"):
+        if config.socket is not None:
+            bound.append((_bind_local(server_socket(context), config.socket), None))
+        if config.keyed_socket is not None:
+            keyed = server_socket(context)
+            secure_server(keyed, keys)
+            bound.append((_bind_local(keyed, config.keyed_socket), None))
     if not bound:
         raise ConfigurationError("the server has nothing to listen at; give it a port (-p) or a unix socket (-u)")
     return bound, port
