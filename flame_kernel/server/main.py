@@ -195,7 +195,7 @@ def _bind(
         port = int(tcp.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
         bound.append((tcp, doorway))
     # Of servers that start at once none may look for others before the one that has looked listens.
-    with locked(config.folders.runtime / "sockets"):
+    with locked(config.folders.state / "sockets"):
         if config.socket is not None:
             bound.append((_bind_local(server_socket(context), config.socket), None))
         if config.keyed_socket is not None:

@@ -33,7 +33,7 @@ from flame_kernel.worker.direct import DirectDoor
 from flame_kernel.worker.endings import Endings
 from flame_kernel.worker.operations import Operations
 from flame_kernel.worker.ports import Ports
-from flame_kernel.worker.running import Call, Running
+from flame_kernel.worker.running import Call, Running, State
 from flame_kernel.worker.transfers import MOST, Transfers
 
 _ITS_OWN = nullcontext()  # where a call prints that nobody waits for: where the session does
@@ -194,7 +194,11 @@ class Worker:
                 parts, keep = answers.encode(value, number, plain, self._objects, caller.client)
             call.end()
         except BaseException as error:  # noqa: BLE001  # SystemExit and KeyboardInterrupt belong to the caller as well
-            call.end()
+            call.state = State.ENDED  # before anything is called, so at most one more interrupt is on its way
+            try:  # noqa: SIM105  # to call suppress is where it may arrive as well
+                call.end()
+            except KeyboardInterrupt:
+                pass  # that one
             keep = False
             parts = _failed(error, number, plain)
             postmortem.keep(error)

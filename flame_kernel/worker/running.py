@@ -1,10 +1,11 @@
 """Calls that run, and how one is interrupted: KeyboardInterrupt is raised in the thread that carries it out.
 
-Python delivers such an exception at the thread's next bytecode, wherever that is. While the thread is in code of ours
-that must not be torn apart (:class:`Call` as a context manager), or once the call has ended, it must not arrive. So a
-call lays down a leave to be interrupted while it runs the user's code, and takes it away before it does anything else;
-who interrupts takes it away as well, for as long as that takes. Taking it is one step that no other thread comes in
-between of, so a call that nobody interrupts needs no lock.
+Python delivers such an exception where the thread next enters a function, comes back from one or jumps backward. While
+the thread is in code of ours that must not be torn apart (:class:`Call` as a context manager), or once the call has
+ended, it must not arrive. So a call that leaves the user's code changes its state first and then lets arrive what was
+raised before, and who interrupts looks at the state and raises in one step. CPython (3.11 and later) changes threads
+only at those places too: from one of them to the next no other thread comes in between. That's why no lock is needed,
+and why such lines must stay as they are.
 
 A thread that waits inside C code gets the exception when it comes back; processes that the call has started are sent
 SIGINT, as Ctrl-C in a terminal would (SIGTERM if they ignore it).
@@ -13,13 +14,14 @@ SIGINT, as Ctrl-C in a terminal would (SIGTERM if they ignore it).
 from __future__ import annotations
 
 import ctypes
+import enum
 import signal
 import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Callable
+from typing import Any
 
 from flame_kernel.buffers import Buffer
 from flame_kernel.protocol.calls import Asked, Outcome, encode_answer
@@ -27,6 +29,23 @@ from flame_kernel.worker.callers import Caller
 
 # Interrupts that come faster than this, in seconds, count as one: they must not hit the clearing up after the first.
 _AGAIN_AFTER_S = 0.05
+
+_raise_in = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_ulong, ctypes.py_object)(
+    ("PyThreadState_SetAsyncExc", ctypes.pythonapi)
+)
+
+
+class State(enum.Enum):
+    """Where a call stands."""
+
+    WAITING = "waiting"  # it has not begun
+    OPEN = "open"  # it runs the user's code
+    SHIELDED = "shielded"  # it runs code of ours that must not be torn apart
+    ENDED = "ended"
+
+
+# A look at a member of an enumeration costs a multiple of a look at a global.
+_OPEN, _SHIELDED, _ENDED = State.OPEN, State.SHIELDED, State.ENDED
 
 
 class Call:
@@ -39,12 +58,11 @@ class Call:
         operands: With what, as it came.
 
     Attributes:
+        state: Where it stands.
         processes: What it has started.
     """
 
-    __slots__ = ("_due", "_ended", "_last", "_leave", "_thread", "asked", "caller", "number", "operands", "processes")
-
-    _interrupting = threading.Lock()  # held by who interrupts, whichever call
+    __slots__ = ("_due", "_last", "_thread", "asked", "caller", "number", "operands", "processes", "state")
 
     def __init__(self, caller: Caller, number: int, asked: Asked, operands: Sequence[Buffer]) -> None:
         self.caller = caller
@@ -52,9 +70,8 @@ class Call:
         self.asked = asked
         self.operands = operands
         self.processes: list[Any] = []
-        self._leave: dict[int, bool] = {}  # to interrupt it, if it's there
+        self.state = State.WAITING
         self._due = False  # whether an interrupt waits until it runs the user's code
-        self._ended = False
         self._thread = 0
         self._last = -_AGAIN_AFTER_S
 
@@ -70,68 +87,58 @@ class Call:
             KeyboardInterrupt: It was interrupted before it began.
         """
         self._thread = threading.get_ident()
-        self._give_leave()
+        self._open()
 
     def end(self) -> None:
-        """It has ended; an interrupt that was on its way arrives here at the latest, and is dropped."""
-        while not self._ended:
-            try:
-                self._take_leave()
-                self._ended = True
-                _checkpoint()
-            except KeyboardInterrupt:  # noqa: PERF203  # at most one or two are on their way
-                continue
+        """It has ended.
+
+        Raises:
+            KeyboardInterrupt: One arrives first that was raised before; then nothing has been done.
+        """
+        self.state = _ENDED
+        try:  # noqa: SIM105  # to call suppress is where it may arrive as well
+            _checkpoint()
+        except KeyboardInterrupt:
+            pass  # it came too late
 
     def interrupt(self) -> bool:
         """Interrupt it, from another thread; false when it has ended."""
-        with self._interrupting:
-            now = time.monotonic()
-            if self._ended:
-                return False
-            if now - self._last < _AGAIN_AFTER_S:
-                return True
-            self._last = now
+        if self.state is _ENDED:
+            return False
+        now = time.monotonic()
+        if now - self._last < _AGAIN_AFTER_S:
+            return True
+        self._last = now
+        if self.state is _OPEN:
+            _raise_in(self._thread, KeyboardInterrupt)  # no Python code runs from the look at the state until it's done
+        else:
             self._due = True
-            if self._leave.pop(0, False):
-                if self._due:  # else it has come to it by itself
-                    self._due = False
-                    _raise_in(self._thread)
-                self._leave[0] = True
-            started = list(self.processes)
-        for other in started:
-            if other.process.poll() is None:
-                deaf = _ignores_interrupts(other.process.pid)
-                other.process.send_signal(signal.SIGTERM if deaf else signal.SIGINT)
+        for started in list(self.processes):
+            if started.process.poll() is None:
+                deaf = _ignores_interrupts(started.process.pid)
+                started.process.send_signal(signal.SIGTERM if deaf else signal.SIGINT)
         return True
 
     def __enter__(self) -> None:
         if threading.get_ident() != self._thread:
             return
+        self.state = _SHIELDED
         try:
-            self._take_leave()
             _checkpoint()
         except KeyboardInterrupt:
-            self._leave[0] = True
+            self.state = _OPEN
             raise
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if threading.get_ident() == self._thread:
-            self._give_leave()
+            self._open()
 
-    def _take_leave(self) -> None:
-        if not self._leave.pop(0, False):
-            with self._interrupting:  # who interrupts it has it, and gives it back
-                self._leave.pop(0, False)
-
-    def _give_leave(self) -> None:
-        self._leave[0] = True
-        if self._due and self._leave.pop(0, False):  # else who interrupts is at it
-            try:
-                due, self._due = self._due, False
-            finally:
-                self._leave[0] = True
-            if due:
-                raise KeyboardInterrupt
+    def _open(self) -> None:
+        self.state = _OPEN
+        due = self._due
+        self._due = False
+        if due:
+            raise KeyboardInterrupt
 
 
 class Running:
@@ -164,9 +171,8 @@ def _ignores_interrupts(pid: int) -> bool:
 
 
 def _checkpoint() -> None:
-    """Do nothing: calling a function is where Python delivers an exception that was raised from another thread."""
+    """Let an exception arrive that was raised from another thread.
 
-
-def _raise_in(thread: int) -> None:
-    raise_in: Callable[..., int] = ctypes.pythonapi.PyThreadState_SetAsyncExc
-    raise_in(ctypes.c_ulong(thread), ctypes.py_object(KeyboardInterrupt))
+    To enter the function that changes the state is not enough: Python 3.13 does not look again for exceptions that
+    were raised while it let another thread have its turn there.
+    """
