@@ -110,7 +110,8 @@ def test_who_comes_while_a_session_is_being_ended_gets_a_new_one(client: FlameSe
 
 def test_a_cell_is_interrupted_by_the_session_s_name(client: FlameServer, host: Host) -> None:
     with connect(client.address, session="busy") as flame:
-        cell = in_thread(flame.run, "while True: pass", quiet=True, check=False)
+        cell = in_thread(flame.run, "spinning = True\nwhile True: pass", quiet=True, check=False)
+        wait_until_set(flame, "spinning")  # a kernel is busy before it heeds a signal
         until(lambda: host.sessions()[0].activity == "busy")
         host.interrupt("busy")
         assert isinstance(cell.result(20).error, KeyboardInterrupt)
@@ -280,7 +281,8 @@ def test_the_commands(client: FlameServer, host: Host, command: Callable[..., st
         assert [(session["name"], session["clients"]) for session in found] == [("a", 1), ("b", 1)]
 
         flame["x"] = 1
-        cell = in_thread(flame.run, "while True: pass", quiet=True, check=False)
+        cell = in_thread(flame.run, "spinning = True\nwhile True: pass", quiet=True, check=False)
+        wait_until_set(flame, "spinning")
         until(lambda: host.sessions()[0].activity == "busy")
         assert command("interrupt", "a") == ""
         assert isinstance(cell.result(20).error, KeyboardInterrupt)

@@ -14,7 +14,7 @@ from flame_kernel import Flame, Host, connect
 from flame_kernel.errors import SessionDied
 from tests.integration.relay import Relay
 from tests.integration.servers import FlameServer, Program, until
-from tests.integration.work import in_thread, quick, taken
+from tests.integration.work import in_thread, quick, taken, wait_until_set
 
 LINK_BYTES_PER_S = 3_000_000
 AT_MOST_S = 1.0
@@ -35,8 +35,9 @@ def test_interrupts_and_small_calls_are_quick_while_an_upload_fills_the_link(nar
     narrow.execute("")  # a lane of its own, which is set up once
 
     def interrupting() -> float:
-        cell = in_thread(narrow.run, "while True: pass", quiet=True, check=False)
-        until(lambda: narrow.sessions()[0].activity == "busy")
+        narrow.execute("globals().pop('spinning', None)")
+        cell = in_thread(narrow.run, "spinning = True\nwhile True: pass", quiet=True, check=False)
+        wait_until_set(narrow, "spinning")
         seconds = taken(lambda: (narrow.session.interrupt(), cell.result(30)))
         assert isinstance(cell.result().error, KeyboardInterrupt)
         return seconds
