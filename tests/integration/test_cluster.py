@@ -408,6 +408,8 @@ def test_nothing_is_left_of_a_cluster_that_was_closed(
     assert not list((servers[0].client_home / "state" / "clusters").iterdir())
 
 
+# A scheduler that dies in the middle of a TLS handshake of Dask's: tornado leaves that socket to the garbage collector.
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning")
 def test_a_cluster_without_its_scheduler_says_so_and_can_be_closed(
     servers: list[FlameServer], targets: list[str]
 ) -> None:
