@@ -24,7 +24,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-from flame_kernel.buffers import OWN_FRAME, Arrival, Buffer
+from flame_kernel.buffers import OWN_FRAME, Arrival, Buffer, size_of
 from flame_kernel.errors import ProtocolError
 from flame_kernel.protocol.frames import APART, CHUNK, MAX_PARTS
 
@@ -53,7 +53,7 @@ def split(parts: Sequence[Buffer]) -> Sequence[Sequence[Buffer]]:
         >>> [len(parts) for parts in split([b"head", bytes(3 * CHUNK)])]
         [1, 3, 2, 2, 2]
     """
-    if sum(map(len, parts)) <= WHOLE or len(parts) > MAX_PARTS:
+    if size_of(parts) <= WHOLE or len(parts) > MAX_PARTS:
         return [parts]
     lengths = list(map(len, parts))
     table = [length | (_READ_ONLY if memoryview(part).readonly else 0) for part, length in zip(parts, lengths)]

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from flame_kernel.buffers import size_of
 from flame_kernel.errors import ProtocolError
 from flame_kernel.protocol.jupyter import Envelope, write_json
 from flame_kernel.protocol.screen import Screen
@@ -102,7 +103,7 @@ class _Entry:
             return _OVERHEAD + self.shown.size
         if self.widget is not None:
             return _OVERHEAD + self.widget.size
-        return _OVERHEAD + sum(map(len, self.envelope.parts))
+        return _OVERHEAD + size_of(self.envelope.parts)
 
 
 @dataclass

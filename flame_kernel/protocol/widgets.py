@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from flame_kernel.buffers import Buffer
+from flame_kernel.buffers import Buffer, size_of
 from flame_kernel.errors import ProtocolError
 from flame_kernel.protocol.jupyter import Envelope, write_json
 
@@ -104,7 +104,7 @@ class WidgetState:
             self._buffers = {path: buffer for path, buffer in self._buffers.items() if path[0] not in changed}
             self._buffers.update(zip(message.data.buffer_paths, message.buffers, strict=False))
         values = sum(len(name) + len(value) for name, value in (self._state or {}).items())
-        self.size = values + sum(map(len, (*self._buffers.values(), *self._others)))
+        self.size = values + size_of((*self._buffers.values(), *self._others))
         if self._state is None:
             self.size += len(self._content.data)
 

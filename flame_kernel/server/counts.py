@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from flame_kernel.buffers import Buffer
+from flame_kernel.buffers import Buffer, size_of
 from flame_kernel.errors import LimitExceeded
 from flame_kernel.protocol.packets import OVERHEAD_BYTES
 from flame_kernel.server.config import Limits
@@ -30,7 +30,7 @@ class Counts:
         Raises:
             LimitExceeded: It is.
         """
-        total = sum(map(len, frames))
+        total = size_of(frames)
         if total > self._limits.message_bytes + OVERHEAD_BYTES:
             raise LimitExceeded(
                 f"a message of {total} bytes came to {self._host}, and its limit is {self._limits.message_bytes} "

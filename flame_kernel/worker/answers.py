@@ -6,7 +6,7 @@ import io
 from types import ModuleType
 from typing import Any
 
-from flame_kernel.buffers import Buffer
+from flame_kernel.buffers import Buffer, size_of
 from flame_kernel.errors import SerializationError
 from flame_kernel.protocol.calls import Outcome, encode_answer
 from flame_kernel.protocol.references import CALLABLE, Reference
@@ -117,12 +117,13 @@ def encode(value: Any, number: int, plain: bool, objects: Objects, client: bytes
             if plain:
                 raise
         else:
-            if limit is None or sum(map(len, parts)) <= limit:
-                keep = form is _PICKLE and type(value) not in _ATOMS and sum(map(len, parts)) <= _KEEP_UP_TO
+            size = size_of(parts)
+            if limit is None or size <= limit:
+                keep = form is _PICKLE and type(value) not in _ATOMS and size <= _KEEP_UP_TO
                 return encode_answer(_RESULT, number, form, parts), keep
     if type(value) is Several:
         form, parts = _several(value, plain, objects, client)
-        return encode_answer(_RESULT, number, form, parts), sum(map(len, parts)) <= _KEEP_UP_TO
+        return encode_answer(_RESULT, number, form, parts), size_of(parts) <= _KEEP_UP_TO
     return encode_answer(Outcome.REFERENCE, number, Format.JSON, [refer(value, objects, client).encode()]), False
 
 

@@ -9,6 +9,7 @@ from collections.abc import MutableMapping
 from types import ModuleType
 from typing import Any, Callable
 
+from flame_kernel.buffers import size_of
 from flame_kernel.errors import ProtocolError, SerializationError
 from flame_kernel.files import ends
 from flame_kernel.protocol.calls import Operation
@@ -243,7 +244,7 @@ class Operations:
             _, parts = dump(value)
         except SerializationError as reason:
             return str(reason), None, error
-        total = sum(map(len, parts))
+        total = size_of(parts)
         if total > limit:
             return f"the value has {total:,} bytes; up to {limit:,} are fetched unasked", None, error
         return "", value, error
