@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.answers import Absent, Answer, Failed, Figures, Ready
 from benchmarks.catalogue import OURS, Entry
 from benchmarks.effort import EFFORTS
-from benchmarks.measure import AT_LAST, IN_TURNS
+from benchmarks.measure import AT_LAST, FIRST, IN_TURNS, ONCE_A_ROUND
 from benchmarks.processes import MARK, end_family
 from benchmarks.results import Failure, Results
 
@@ -129,13 +129,19 @@ class Run:
             if number and now - begun + longest > self._effort.budget_s:
                 self._report("no time is left for another round")
                 break
-            for name in IN_TURNS:
-                self._measure(name, self._in_turn(number), self._effort.patience_s)
+            self._round(number)
             longest = max(longest, time.monotonic() - now)
             self._results.rounds = number + 1
             self._report(f"round {number + 1} of {self._effort.rounds}: {time.monotonic() - now:.0f} s")
         self._finish()
         self._report(f"measured in {time.monotonic() - begun:.0f} s")
+
+    def _round(self, number: int) -> None:
+        turns = self._effort.turns
+        first = number * turns
+        for place, names in ((first, FIRST), *((first + turn, IN_TURNS) for turn in range(turns)), (first, ONCE_A_ROUND)):
+            for name in names:
+                self._measure(name, self._in_turn(place), self._effort.patience_s)
 
     def _start(self) -> None:
         self._runners = [Runner(entry, self._results.effort, self._logs) for entry in self._entries]
@@ -161,7 +167,7 @@ class Run:
             runner.end()
 
     def _in_turn(self, number: int) -> list[Runner]:
-        """Return the peers, each round beginning with another, so that nobody always follows the same."""
+        """Return the peers, each turn beginning with another, so that nobody always follows the same."""
         begin = number * 5 % max(1, len(self._runners))
         return self._runners[begin:] + self._runners[:begin]
 

@@ -10,9 +10,10 @@ class Effort:
     """How much is measured.
 
     Attributes:
-        rounds: How often everything is done; medians of the rounds count.
-        calls: Repetitions of something quick in a round, at most.
-        seconds: How long a measurement may take in a round, as far as it can be divided.
+        rounds: How often everything is done.
+        turns: How often in a round what is quick is measured; medians of all turns of all rounds count.
+        calls: Repetitions of something quick in a turn, at most.
+        seconds: How long a measurement may take in a turn, as far as it can be divided.
         burst: Calls, or items of a generator, that are under way together, at most.
         clients: Clients at the same time.
         mebibytes: The size of bulk data.
@@ -29,6 +30,7 @@ class Effort:
     """
 
     rounds: int
+    turns: int
     calls: int
     seconds: float
     burst: int
@@ -48,6 +50,7 @@ class Effort:
 
 FULL = Effort(
     rounds=5,
+    turns=2,
     calls=1000,
     seconds=0.3,
     burst=5000,
@@ -67,6 +70,7 @@ FULL = Effort(
 QUICK = replace(
     FULL,
     rounds=2,
+    turns=1,
     calls=200,
     seconds=0.05,
     burst=1000,

@@ -31,7 +31,7 @@ class Results(msgspec.Struct):
         rounds: How many rounds there were.
         peers: Who took part.
         versions: Of their packages.
-        samples: A figure a round, by row and peer.
+        samples: A figure for each time that something was measured, by row and peer.
         failures: What did not work.
     """
 
@@ -44,7 +44,7 @@ class Results(msgspec.Struct):
     failures: list[Failure] = msgspec.field(default_factory=list)
 
     def note(self, row: str, peer: str, figure: float) -> None:
-        """Add the figure of a round."""
+        """Add a figure."""
         self.samples.setdefault(row, {}).setdefault(peer, []).append(figure)
 
     def figure(self, row: str, peer: str) -> float | None:

@@ -3,8 +3,10 @@
 Each takes a subject and an effort, and returns figures by the keys of ``benchmarks.rows``; it raises ``NotOffered``
 where the peer has no way to do the work.
 
-What takes a warm kernel comes late in a round and apart: a server starts another one then, which shall be over before
-anything quick is measured, whoever's it is.
+What is quick is measured several times in a round, in turns: where the system puts two processes, and which memory it
+gives them, decides about such figures as much as what they do, and lasts for a while. What takes a warm kernel comes
+late in a round and apart: a server starts another one then, which shall be over before anything quick is measured,
+whoever's it is.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ from benchmarks.subject import Subject
 
 Measurement = Callable[[Subject, Effort], Mapping[str, float]]
 
+FIRST: Mapping[str, Measurement] = {"settle": starts.settle}
+
 IN_TURNS: Mapping[str, Measurement] = {
-    "settle": starts.settle,
     "call": calls.call,
     "evaluate": calls.evaluate,
     "raise": calls.fail,
@@ -34,6 +37,9 @@ IN_TURNS: Mapping[str, Measurement] = {
     "lines": cells.lines,
     "picture": cells.picture,
     "widgets": cells.widgets,
+}
+
+ONCE_A_ROUND: Mapping[str, Measurement] = {
     "start a kernel": starts.kernel,
     "import": starts.imports,
     "connect to a new session": starts.new_session,
@@ -48,7 +54,7 @@ AT_LAST: Mapping[str, Measurement] = {
     "idle sessions": scale.idle,
 }
 
-ALL = {**IN_TURNS, **AT_LAST}
+ALL = {**FIRST, **IN_TURNS, **ONCE_A_ROUND, **AT_LAST}
 
 # The rows that a measurement fills, where they are not the one of its own name.
 _FILLS: Mapping[str, tuple[str, ...]] = {
