@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.catalogue import BY_KEY, CATALOGUE
 from benchmarks.conductor import Run
 from benchmarks.effort import EFFORTS
-from benchmarks.page import replace_figures
+from benchmarks.page import by_hand, replace_figures
 from benchmarks.results import Results, load
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     known = ", ".join(BY_KEY)
     parser.add_argument("--peers", type=_peers, default=list(BY_KEY), metavar="KEYS", help=f"who takes part: {known}")
     parser.add_argument("--results", type=Path, default=_BUILD / "results.json", help="where the figures go")
-    parser.add_argument("--page", type=Path, default=_PAGE, help="the page to put them into")
+    parser.add_argument("--page", type=_page, default=_PAGE, help="the page to put them into")
     parser.add_argument("--render", action="store_true", help="measure nothing; write the page from --results")
     return parser
 
@@ -56,6 +56,15 @@ def _peers(text: str) -> list[str]:
     if unknown := [key for key in keys if key not in BY_KEY]:
         raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; known are {', '.join(BY_KEY)}")
     return keys
+
+
+def _page(text: str) -> Path:
+    page = Path(text)
+    try:
+        by_hand(page)  # now, not after all has been measured
+    except (OSError, ValueError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return page
 
 
 def _measured(peers: list[str], effort: str, path: Path) -> Results:

@@ -91,6 +91,7 @@ QUICK = replace(
 TRIAL = replace(
     QUICK,
     rounds=1,
+    turns=2,
     calls=3,
     seconds=0.01,
     burst=50,

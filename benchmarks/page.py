@@ -24,12 +24,25 @@ def replace_figures(page: Path, chart: str, results: Results) -> None:
         page: The page, with both marks.
         chart: The chart's path from the page's folder.
         results: The run's.
+
+    Raises:
+        ValueError: It has not both marks.
+    """
+    before, after = by_hand(page)
+    page.write_text(f"{before}{BEGIN}\n\n{figures(results, chart)}\n{END}{after}", "utf-8")
+
+
+def by_hand(page: Path) -> tuple[str, str]:
+    """Return what is written by hand, before the figures and after them.
+
+    Raises:
+        ValueError: It has not both marks.
     """
     before, begin, rest = page.read_text("utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{page} has no line {BEGIN!r} or no line {END!r} after it")
-    page.write_text(f"{before}{BEGIN}\n\n{figures(results, chart)}\n{END}{after}", "utf-8")
+    return before, after
 
 
 def figures(results: Results, chart: str) -> str:

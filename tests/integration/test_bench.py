@@ -96,6 +96,11 @@ def test_everyone_who_works_has_a_figure_wherever_there_is_something_to_measure(
     assert all(figure > 0 for by_peer in figures.values() for samples in by_peer.values() for figure in samples)
 
 
+def test_what_is_quick_is_measured_in_several_turns(results: Results) -> None:
+    assert results.rounds == 1
+    assert [len(results.samples[row]["flame"]) for row in ("call", "widgets", "connect", "start", "help")] == [2, 2, 2, 1, 1]
+
+
 def test_what_does_not_work_is_in_the_table_with_its_error(results: Results, page: str) -> None:
     assert [(failure.peer, failure.what) for failure in results.failures] == [("pyro5", "")]
     assert results.failures[0].error == "ImportError: nothing for this | Python"
@@ -150,3 +155,16 @@ def test_unknown_peer_is_refused_with_those_that_are_known() -> None:
     run = subprocess.run([*COMMAND, "--peers", "flame,nobody"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 2
     assert "unknown: nobody; known are flame, " in run.stderr
+
+
+@pytest.mark.parametrize(("content", "said"), [(None, "No such file"), ("no marks", "has no line")])
+def test_a_page_that_can_t_be_written_is_refused_before_anything_is_measured(
+    tmp_path: Path, content: str | None, said: str
+) -> None:
+    page = tmp_path / "page.md"
+    if content is not None:
+        page.write_text(content)
+    run = subprocess.run([*COMMAND, "--trial", "--page", str(page)], cwd=ROOT, capture_output=True, text=True, timeout=30)
+    assert run.returncode == 2
+    assert said in run.stderr
+    assert "are up after" not in run.stderr
