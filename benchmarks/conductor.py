@@ -139,7 +139,8 @@ class Run:
     def _round(self, number: int) -> None:
         turns = self._effort.turns
         first = number * turns
-        for place, names in ((first, FIRST), *((first + turn, IN_TURNS) for turn in range(turns)), (first, ONCE_A_ROUND)):
+        several = ((first + turn, IN_TURNS) for turn in range(turns))
+        for place, names in ((first, FIRST), *several, (first, ONCE_A_ROUND)):
             for name in names:
                 self._measure(name, self._in_turn(place), self._effort.patience_s)
 
