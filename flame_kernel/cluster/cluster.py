@@ -337,7 +337,7 @@ class FlameCluster(SpecCluster):
         if alive:
             asyncio.get_running_loop().call_later(_patience(), self._miss, name)  # its nanny is at it
             return
-        self.workers.pop(name, None)
+        self._count_out(name)
         if alive is None:
             self.worker_spec.pop(name, None)
         else:
@@ -349,7 +349,7 @@ class FlameCluster(SpecCluster):
         names = self._workers_of(member)
         for name in names:
             del self.worker_spec[name]
-            self.workers.pop(name, None)
+            self._count_out(name)
         if all(member.lost for member in self._placement.members):
             self._log(f"{member.label} is lost, and no host is left: {error}")
             return
@@ -360,6 +360,12 @@ class FlameCluster(SpecCluster):
         self._log(f"{member.label} is lost: {error}{instead}")
         if self.status is Status.running:
             self._keep(self._settle())
+
+    def _count_out(self, name: str) -> None:
+        """Count a worker no more. Who closes the cluster finds it ended, if somebody remembers it."""
+        worker = self.workers.pop(name, None)
+        if worker is not None:
+            worker.status = Status.failed
 
     async def _watch_worker_status(self, comm: Any) -> None:
         await super()._watch_worker_status(comm)
@@ -394,7 +400,11 @@ class FlameCluster(SpecCluster):
         if self._leaving:
             await Cluster._close(self)
         else:
-            await super()._close()
+            try:
+                await super()._close()
+            except Exception as error:  # noqa: BLE001  # whatever Dask finds fault with: the sessions hold all that runs
+                self._log(f"{self.name} is closed with its sessions, since Dask could not close it: {error!r}")
+                await Cluster._close(self)
         await self._close_members()
 
     async def _close_members(self) -> None:

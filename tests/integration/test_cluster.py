@@ -18,6 +18,8 @@ import pandas
 import psutil
 import pytest
 from distributed import Client, Security
+from distributed.core import Status
+from distributed.deploy.spec import ProcessInterface
 
 from flame_kernel import Host
 from flame_kernel.cluster import FlameCluster
@@ -362,8 +364,14 @@ def logs(cluster: FlameCluster) -> list[str]:
     return cluster.get_logs(scheduler=False, workers=False)["Cluster"].splitlines()
 
 
+@pytest.fixture(scope="module")
+def remembered() -> list[object]:
+    """Worker processes of a cluster that somebody remembers, as a traceback may: closing it looks at all of them."""
+    return []
+
+
 def test_a_host_that_is_killed_in_mid_computation_costs_no_result(
-    cluster: FlameCluster, client: Client, servers: list[FlameServer], tmp_path: Path
+    cluster: FlameCluster, client: Client, servers: list[FlameServer], tmp_path: Path, remembered: list[object]
 ) -> None:
     gate, begun = tmp_path / "gate", tmp_path / "begun"
     begun.mkdir()
@@ -380,6 +388,7 @@ def test_a_host_that_is_killed_in_mid_computation_costs_no_result(
     total = client.submit(sum, squares)
     until(lambda: len(list(begun.iterdir())) == 2, START_S)
     lost, (here, there) = servers[1].address, workers_by_host(cluster)
+    remembered.extend(cluster.workers.values())
     doomed = processes_of(servers[1].home)
     servers[1].kill()
     for process in doomed:
@@ -421,6 +430,22 @@ def test_a_cluster_without_its_scheduler_says_so_and_can_be_closed(
             (pid,) = [session.pid for session in host.sessions() if session.name.endswith("-scheduler")]
         psutil.Process(pid).kill()
         until(lambda: any("the scheduler on 127.0.0.1 is lost" in line for line in logs(cluster)), START_S)
+    with Host(targets[0]) as host:
+        assert list(host.sessions()) == []
+    until(lambda: len(processes_of(servers[0].home)) == 1)
+
+
+def test_a_cluster_in_which_dask_finds_fault_is_closed_all_the_same(
+    servers: list[FlameServer], targets: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster = FlameCluster(targets[0], scheduler_options=HERE, worker_options=HERE)
+    with ExitStack() as stack:
+        stack.callback(cluster.close)  # closing it again is nothing, and waits for nothing
+        stray = ProcessInterface()
+        stray.status = Status.running
+        cluster._created.add(stray)  # SpecCluster asserts that all it has created have ended
+        cluster.close()
+    assert "Dask could not close it: AssertionError" in capsys.readouterr().out
     with Host(targets[0]) as host:
         assert list(host.sessions()) == []
     until(lambda: len(processes_of(servers[0].home)) == 1)
