@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import socket
 import stat
 import sys
 from collections.abc import Iterator
@@ -12,6 +14,9 @@ import psutil
 import pytest
 
 from flame_kernel import connect
+from flame_kernel.client.links.embedded import log_path, socket_path, start
+from flame_kernel.errors import ServerUnreachable
+from flame_kernel.security.folders import Folders, private
 from tests.conformance.kernels import command_of
 from tests.integration.servers import Program, clean_environ, end_all, processes_of, until
 
@@ -84,3 +89,28 @@ def test_two_clients_that_start_at_once_share_one(home: Path) -> None:
             client.kill()
     with connect(session="shared") as flame:  # it has outlived those who started it
         flame.session.close()
+
+
+async def test_one_that_was_about_to_end_does_not_keep_the_next_away(home: Path) -> None:
+    folders = Folders.find(os.environ)
+    private(folders.runtime)
+    with socket.socket(socket.AF_UNIX) as ending:
+        ending.bind(str(socket_path(folders)))
+        ending.listen()
+        starting = asyncio.ensure_future(start(folders, 30.0))
+        accepted, _ = await asyncio.to_thread(ending.accept)  # the new server's question whether there is another one
+        accepted.close()
+        ending.close()
+        await starting
+    assert "another server listens at" in log_path(folders).read_text()
+    with connect() as flame:
+        assert flame.evaluate("6 * 7") == 42
+
+
+async def test_why_it_does_not_start_is_told_in_one_line(home: Path) -> None:
+    folders = Folders.find(os.environ)
+    private(folders.config)
+    (folders.config / "server.toml").write_text("[limits]\nsessions = -1\n")
+    told = r"^the embedded server could not be started \(exit code \d\); see .*log$"
+    with pytest.raises(ServerUnreachable, match=told):
+        await start(folders, 30.0)

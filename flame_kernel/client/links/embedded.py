@@ -15,6 +15,9 @@ from flame_kernel.transport.interface import Endpoint
 
 NAME = "this machine"
 
+# How often to start it: the one that kept the first away may have been about to end with its last session.
+_ATTEMPTS = 2
+
 
 def endpoint(folders: Folders) -> Endpoint:
     """Return where the embedded server is."""
@@ -86,13 +89,15 @@ async def start(folders: Folders, timeout: float) -> None:
                 check=False,
             ).returncode
 
-    try:
-        status = await asyncio.to_thread(launch)
-    except subprocess.TimeoutExpired:
-        raise FlameTimeout(f"the embedded server did not start within {timeout:g} s; see {log}") from None
-    # Two clients may have started one each: the one that came too late leaves, and both use the first.
-    if status != 0 and not await asyncio.to_thread(listens, folders):
-        raise ServerUnreachable(f"the embedded server could not be started (exit code {status}); see {log}")
+    for _ in range(_ATTEMPTS):
+        try:
+            status = await asyncio.to_thread(launch)
+        except subprocess.TimeoutExpired:
+            raise FlameTimeout(f"the embedded server did not start within {timeout:g} s; see {log}") from None
+        # Two clients may have started one each: the one that came too late leaves, and both use the first.
+        if status == 0 or await asyncio.to_thread(listens, folders):
+            return
+    raise ServerUnreachable(f"the embedded server could not be started (exit code {status}); see {log}")
 
 
 def listens(folders: Folders) -> bool:
