@@ -115,9 +115,7 @@ class Caller:
             The answer's number.
         """
         with self._lock:
-            number = self._conversation.push(parts)
-            self._flush()
-        return number
+            return self._say(parts)
 
     def end(self, call: int, parts: Sequence[Buffer], kept: Sequence[Any], later: bool) -> bool:
         """Send a call's last answer.
@@ -134,15 +132,15 @@ class Caller:
         with self._lock:
             together = self._bundles and (later or self._ended)
             if not together:
-                number = self._conversation.push(parts)
+                number = self._say(parts)
                 if kept:
                     self._kept[call] = (number, kept[0])
-            else:
-                self._ended.append(parts)
-                if kept:
-                    self._ended_kept[call] = kept[0]
-                if later and time.monotonic() - self._sent_at < _AT_LATEST_S:
-                    return True
+                return False
+            self._ended.append(parts)
+            if kept:
+                self._ended_kept[call] = kept[0]
+            if later and time.monotonic() - self._sent_at < _AT_LATEST_S:
+                return True
             self._flush()
         return False
 
@@ -180,6 +178,15 @@ class Caller:
                 self._peer = None
             return self._peer is not None
 
+    def _say(self, parts: Sequence[Buffer]) -> int:
+        if self._peer is None or self._ended:
+            number = self._conversation.push(parts)
+            self._flush()
+            return number
+        number, packets = self._conversation.say(parts)
+        self._send_all(packets)
+        return number
+
     def _flush(self) -> None:
         if self._peer is None:
             return
@@ -190,7 +197,11 @@ class Caller:
             if self._ended_kept:
                 self._kept.update((call, (number, value)) for call, value in self._ended_kept.items())
                 self._ended_kept.clear()
-        for frames in self._conversation.outgoing():
+        self._send_all(self._conversation.outgoing())
+
+    def _send_all(self, packets: Sequence[Sequence[Buffer]]) -> None:
+        for frames in packets:
+            assert self._peer is not None
             if not self._send([self._peer, *frames]):
                 # The connection is gone; what was not acknowledged goes out again when the client greets.
                 self._peer = None

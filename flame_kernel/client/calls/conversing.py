@@ -91,10 +91,12 @@ class WorkerConversation:
 
     def say(self, parts: Sequence[Buffer]) -> int:
         """Say something, and send it if it may be sent now. Returns its number."""
-        number = self._conversation.push(parts)
-        if self._connection is not None:
-            for frames in self._conversation.outgoing():
-                self._connection.send(frames)
+        connection = self._connection
+        if connection is None:
+            return self._conversation.push(parts)
+        number, packets = self._conversation.say(parts)
+        for frames in packets:
+            connection.send(frames)
         return number
 
     def flush(self) -> None:

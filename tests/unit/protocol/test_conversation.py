@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -11,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from flame_kernel.buffers import Buffer
 from flame_kernel.protocol.conversation import Conversation, Hole, Message, Missing
 from flame_kernel.protocol.delivery import Outbox
-from flame_kernel.protocol.frames import pack
+from flame_kernel.protocol.frames import CHUNK, pack
 from flame_kernel.protocol.packets import Kind, Packet, decode, each, encode
 
 Frames = list[Buffer]
@@ -97,15 +98,38 @@ def test_a_gap_that_was_filled_meanwhile_is_none() -> None:
     assert there.take(decode(encode(Kind.GAP, number=1))) is None
 
 
+@pytest.mark.parametrize("parts", [[b"small"], [b"head", bytes(3 * CHUNK)]], ids=["small", "in pieces"])
+def test_what_is_said_goes_out_as_what_is_pushed_and_sent(parts: list[bytes]) -> None:
+    saying, pushing = Conversation(pieces=True), Conversation(pieces=True)
+    for _ in range(3):
+        number, packets = saying.say(parts)
+        assert pushing.push(parts) == number
+        assert [[*map(bytes, frames)] for frames in packets] == [[*map(bytes, frames)] for frames in pushing.outgoing()]
+    assert saying.pending == pushing.pending > 0
+
+
+def test_what_can_not_go_yet_is_kept_when_it_is_said() -> None:
+    here, there = Conversation(pieces=True), Conversation(pieces=True)
+    here._outbox = Outbox(window_messages=1)
+    (first,) = here.say([b"1"])[1]
+    assert here.say([b"2"]) == (2, [])
+    there.take(decode(first))
+    assert here.say([b"3"]) == (3, [])  # behind the one that waits, not before it
+    here.take(decode(there.acknowledge()))
+    assert [decode(frames).number for frames in here.outgoing()] == [2]
+
+
 class End:
     """One end, what it says and hears, and what its connection carries to the other."""
 
-    def __init__(self, name: str, limit_bytes: int | None, window_messages: int, window_bytes: int, rows: bool) -> None:
+    def __init__(
+        self, name: str, limit_bytes: int | None, window_messages: int, window_bytes: int, rows: bool, pieces: bool
+    ) -> None:
         self.name = name
         self.rows = rows
         self.window_messages = window_messages
         self.window_bytes = window_bytes
-        self.conversation = Conversation()
+        self.conversation = Conversation(pieces=pieces)
         self.conversation._outbox = Outbox(limit_bytes, window_messages=window_messages, window_bytes=window_bytes)
         self.pushed = 0
         self.heard = 0  # the number up to which each message was heard or reported missing
@@ -115,9 +139,11 @@ class End:
         self.sent: list[tuple[int, int]] = []  # on this connection: number, bytes
 
     def send(self) -> None:
-        if not self.open:
-            return
-        for frames in self.conversation.outgoing(self.rows):
+        if self.open:
+            self.deliver(self.conversation.outgoing(self.rows))
+
+    def deliver(self, packets: list[Frames]) -> None:
+        for frames in packets:
             for packet in each(decode(frames)):
                 if packet.kind is Kind.DATA:
                     self.sent.append((packet.number, sum(map(len, packet.parts))))
@@ -134,10 +160,11 @@ class Network(RuleBasedStateMachine):
         window_messages=st.integers(1, 4),
         window_bytes=st.integers(1, 40),
         rows=st.booleans(),
+        pieces=st.booleans(),
     )
-    def start(self, limit: int | None, window_messages: int, window_bytes: int, rows: bool) -> None:
-        self.client = End("client", None, window_messages, window_bytes, rows)
-        self.server = End("server", limit, window_messages, window_bytes, rows)
+    def start(self, limit: int | None, window_messages: int, window_bytes: int, rows: bool, pieces: bool) -> None:
+        self.client = End("client", None, window_messages, window_bytes, rows, pieces)
+        self.server = End("server", limit, window_messages, window_bytes, rows, pieces)
         self.limited = limit is not None
         self.greet()
 
@@ -187,6 +214,16 @@ class Network(RuleBasedStateMachine):
         end.pushed += 1
         assert end.conversation.push([(b"%d " % end.pushed).ljust(weight, b".")]) == end.pushed
         end.send()
+
+    @rule(name=ends, weight=st.integers(3, 30))
+    def say(self, name: str, weight: int) -> None:
+        end: End = getattr(self, name)
+        if not end.open:
+            return
+        end.pushed += 1
+        number, packets = end.conversation.say([(b"%d " % end.pushed).ljust(weight, b".")])
+        assert number == end.pushed
+        end.deliver(packets)
 
     @rule(name=ends)
     def arrive(self, name: str) -> None:

@@ -35,6 +35,35 @@ def test_what_is_acknowledged_is_let_go() -> None:
     assert (len(outbox), outbox.kept_bytes, outbox.last) == (1, 10, 3)
 
 
+def test_what_has_arrived_leaves_room_for_as_much_again() -> None:
+    outbox = Outbox(window_messages=2, window_bytes=100)
+    for number in range(1, 12, 2):
+        outbox.push([b"1" * 60])
+        outbox.push([b"2" * 60])
+        assert [message.number for message in outbox.due()] == [number, number + 1]
+        assert outbox.due() == []
+        outbox.acknowledge(number + 1)
+        assert (len(outbox), outbox.kept_bytes) == (0, 0)
+
+
+def test_what_may_go_at_once_passes_through() -> None:
+    outbox = Outbox(window_messages=2)
+    assert [outbox.pass_through([b"a"], 1), outbox.pass_through([b"b"], 1)] == [1, 2]
+    assert outbox.pass_through([b"c"], 1) == 0  # beyond the window
+    assert (len(outbox), outbox.last, outbox.due()) == (2, 2, [])
+    outbox.push([b"c"])
+    outbox.acknowledge(1)
+    assert outbox.pass_through([b"d"], 1) == 0  # behind what waits
+    assert [message.number for message in outbox.due()] == [3]
+    outbox.resume(1)
+    assert outbox.pass_through([b"d"], 1) == 0  # behind what has to be sent again
+    assert [message.parts for message in outbox.due()] == [[b"b"], [b"c"]]
+
+
+def test_nothing_passes_through_where_what_is_kept_is_bounded() -> None:
+    assert Outbox(limit_bytes=100).pass_through([b"a"], 1) == 0
+
+
 def test_an_old_acknowledgement_changes_nothing() -> None:
     outbox = filled(3)
     due(outbox)
