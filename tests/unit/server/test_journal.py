@@ -205,7 +205,8 @@ class Restarts(Network):
         self.limit = limit
         self.memory = memory
         self.journal = Journal.begin(self.folder, NAME, "ada")
-        super().start(limit, window_messages, window_bytes, rows=False)  # there are none on a session lane
+        # There is neither on a session lane.
+        super().start(limit, window_messages, window_bytes, rows=False, pieces=False)
         self.begin(self.server)
 
     def begin(self, end: End) -> None:
