@@ -21,8 +21,8 @@ _LAST_PORT = 65535
 def forward(reverse: bool, to: str, bind: str, session: str | None, kernel: str | None, where: tuple[str, ...]) -> None:
     """Let ports of HOST be reached on this machine, until Ctrl-C: a dashboard, TensorBoard, a web app.
 
-    PORT is the service's; AT is where it can be reached: 0 is any that is free, the same number unless told or taken.
-    HOST is FLAME_HOST or this machine unless told.
+    PORT is the service's; AT is where it can be reached, the same number unless told or taken. HOST is FLAME_HOST or
+    this machine unless told.
     """
     from flame_kernel import connect
 
@@ -46,10 +46,8 @@ def forward(reverse: bool, to: str, bind: str, session: str | None, kernel: str 
 
 def _pair(text: str) -> tuple[int, int | None]:
     found = _PORT.fullmatch(text)
-    if found is not None:
-        port, at = int(found[1]), int(found[2]) if found[2] else None
-        if 0 < port <= _LAST_PORT and (at is None or at <= _LAST_PORT):
-            return port, at
-    raise click.UsageError(
-        f"{text!r} is no port: say 8787, or 8787:8000 for another one to reach it at; from 1 to 65535"
-    )
+    if found is None or not all(0 < int(number) <= _LAST_PORT for number in found.groups() if number):
+        raise click.UsageError(
+            f"{text!r} is no port: say 8787, or 8787:8000 for another one to reach it at; from 1 to 65535"
+        )
+    return int(found[1]), int(found[2]) if found[2] else None

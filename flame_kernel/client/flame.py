@@ -208,8 +208,7 @@ class Flame(Carrying):
 
         Args:
             port: The port of the service; on the session's host, or on this machine with ``reverse``.
-            at: The port to reach it at, 0 for any that is free. Unless told the same one, or any if that is taken or
-                both are one machine.
+            at: The port to reach it at. Unless told the same one, or any if that is taken or both are one machine.
             host: Where the service is, seen from its side.
             bind: The address to listen at; whoever can reach it can use the service.
             reverse: Whether the service is on this machine, and to be reached on the session's host.
@@ -227,8 +226,7 @@ class Flame(Carrying):
             'http://127.0.0.1:8787'
         """
         elsewhere = self.session.host != socket.gethostname()
-        wished = at if at is not None else port if elsewhere else 0
-        wanted = Wanted(port, wished, bool(at), host, bind, reverse)
+        wanted = Wanted(port, at or (port if elsewhere else 0), bool(at), host, bind, reverse)
         return self._connection.calls.forwards.open(wanted, timeout)
 
     @property

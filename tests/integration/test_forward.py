@@ -375,30 +375,6 @@ def test_the_command_forwards_until_it_is_interrupted(client: FlameServer, flame
         program.kill()
 
 
-def test_the_command_takes_any_port_where_it_is_told_0(
-    client: FlameServer, flame: Flame, there: dict[str, int]
-) -> None:
-    command = [sys.executable, "-m", "flame_kernel", "forward", client.address, f"{there['web']}:0"]
-    program = Program(command, client.client_environ())
-    try:
-        until(lambda: program.out)
-        with urllib.request.urlopen(f"{program.out[0].partition(' ')[0]}/7", timeout=30) as answer:
-            assert answer.read() == b"x" * 7
-        program.signal(signal.SIGINT)
-        assert program.wait() == 0
-    finally:
-        program.kill()
-
-
-def test_the_same_port_of_another_machine_is_taken_unless_told(flame: Flame, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "gethostname", lambda: "another")
-    port = free_port()
-    with flame.forward(port) as forward:
-        assert forward.local_port == port
-    with flame.forward(port, 0) as forward:
-        assert forward.local_port != port
-
-
 def test_the_command_says_what_is_no_port(client: FlameServer) -> None:
     done = flame_command(client.client_environ(), "forward", client.address, "dashboard")
     assert done.returncode == 2
