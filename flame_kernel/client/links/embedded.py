@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from flame_kernel.errors import FlameTimeout, ServerUnreachable
@@ -77,6 +78,8 @@ async def start(folders: Folders, timeout: float) -> None:
     log = log_path(folders)
     command = [sys.executable, "-m", "flame_kernel", "serve", "--embedded"]
 
+    until = time.monotonic() + timeout
+
     def launch() -> int:
         with open(log, "ab", opener=_private_opener) as errors:
             return subprocess.run(
@@ -85,7 +88,7 @@ async def start(folders: Folders, timeout: float) -> None:
                 stdout=errors,
                 stderr=errors,
                 cwd=os.path.expanduser("~"),
-                timeout=timeout,
+                timeout=max(0.0, until - time.monotonic()),
                 check=False,
             ).returncode
 
