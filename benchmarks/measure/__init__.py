@@ -3,10 +3,10 @@
 Each takes a subject and an effort, and returns figures by the keys of ``benchmarks.rows``; it raises ``NotOffered``
 where the peer has no way to do the work.
 
-What is quick is measured in turns, of which a full round has several: where the system puts two processes, and which memory it
-gives them, decides about such figures as much as what they do, and lasts for a while. What takes a warm kernel comes
-late in a round and apart: a server starts another one then, which shall be over before anything quick is measured,
-whoever's it is.
+What is quick is measured in turns, of which a full round has several: where the system puts two processes, and which
+memory it gives them, decides about such figures as much as what they do, and lasts for a while. What takes a warm
+kernel comes late in a round and apart: a server starts another one then, which shall be over before anything quick is
+measured, whoever's it is.
 """
 
 from __future__ import annotations
